@@ -1,0 +1,1 @@
+"""`crawl`: fetch, time and record web APIs in bulk."""

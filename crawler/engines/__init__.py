@@ -1,0 +1,1 @@
+"""Engines: what makes single HTTP exchanges, behind one protocol (``base``)."""

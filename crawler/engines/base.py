@@ -1,0 +1,65 @@
+"""What an engine is: one request in, one reply out, never an exception for what a server does.
+
+An engine makes ONE exchange: it follows no redirect, retries nothing, keeps no cookies. Redirects,
+attempts and the record are ``fetch``'s, so that all engines give the same record for one reply.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from crawler.record import ErrorClass
+
+
+class Request(NamedTuple):
+    """One exchange to make. ``url`` is ready for the wire: ASCII, no credentials, no fragment.
+
+    ``headers`` are all that is sent beside what the engine itself must add. ``own_origin`` tells
+    whether the session's credentials (client authentication) may go there. ``timeout_s`` bounds
+    the whole exchange.
+    """
+
+    url: str
+    method: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    timeout_s: float
+    own_origin: bool = True
+
+
+class Reply(NamedTuple):
+    """What came of one exchange. Durations are whole microseconds.
+
+    ``started_s`` is ``time.monotonic()`` at the true start. ``location`` is the Location header of
+    a 3xx reply as it came. ``error`` is one of ``dns connect tls timeout protocol too_large`` or
+    None: a status of 400 and above is no error here.
+    """
+
+    status: int | None
+    error: ErrorClass | None
+    detail: str | None
+    started_s: float
+    elapsed_us: int
+    dns_us: int = 0
+    connect_us: int = 0
+    tls_us: int = 0
+    wait_us: int = 0
+    receive_us: int = 0
+    bytes: int = 0
+    location: str | None = None
+    retry_after: str | None = None
+    http_version: str | None = None
+    remote: str | None = None
+    reused: bool = False
+
+
+class Engine(Protocol):
+    """Makes exchanges inside one event loop."""
+
+    async def exchange(self, request: Request) -> Reply:
+        """Make one request and read its reply to the end."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection. No exchange may be under way."""
+        ...

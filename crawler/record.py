@@ -1,0 +1,83 @@
+"""The two values that flow through the house: a ``Target`` goes in, a ``Record`` comes out.
+
+Both are immutable. They are named tuples rather than frozen dataclasses because one of each is
+built for every URL: 0.3 us against 1.9 us, and a target crosses a pipe as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+ErrorClass = Literal[
+    "invalid_url",
+    "dns",
+    "connect",
+    "tls",
+    "timeout",
+    "protocol",
+    "redirects",
+    "too_large",
+    "blocked",
+    "http",
+    "aborted",
+    "worker_lost",
+]
+
+NO_FIELDS: Final[Mapping[str, str]] = {}
+
+
+class Target(NamedTuple):
+    """One request to make.
+
+    ``seq`` is the 0-based index in the input. ``method``, ``headers`` and ``body`` are None where
+    the run's settings hold. ``due`` is the monotonic moment (``time.monotonic`` seconds) at which
+    it is to start, None for as soon as possible. ``fields`` are input columns carried into the
+    record.
+    """
+
+    seq: int
+    url: str
+    method: str | None = None
+    headers: tuple[tuple[str, str], ...] | None = None
+    body: bytes | None = None
+    due: float | None = None
+    fields: Mapping[str, str] = NO_FIELDS
+
+
+class Record(NamedTuple):
+    """What came of one target; one JSON line of the record log. Times are milliseconds.
+
+    ``elapsed_ms`` runs from the start of the request to its last body byte, of the last attempt,
+    redirects included and waiting in our own queues excluded. ``dns_ms``, ``connect_ms`` and
+    ``tls_ms`` are 0 on a reused connection; ``wait_ms`` is request sent to first byte.
+    ``lag_ms`` is how late we ourselves started it. ``bytes`` counts the body after decoding.
+    ``error`` is None when all is well (see ``ErrorClass``); ``detail`` tells the cause in words.
+    """
+
+    run: str
+    seq: int
+    url: str
+    method: str
+    status: int | None
+    error: ErrorClass | None
+    detail: str | None
+    started: str
+    elapsed_ms: float
+    dns_ms: float
+    connect_ms: float
+    tls_ms: float
+    wait_ms: float
+    receive_ms: float
+    lag_ms: float
+    bytes: int
+    attempts: int
+    final_url: str | None
+    http_version: str | None
+    remote: str | None
+    reused: bool
+    fields: Mapping[str, str] = NO_FIELDS
+
+
+RECORD_FIELDS: Final = Record._fields[:-1]
+"""Names of a record's own fields, in the order of the log; carried columns come after them."""

@@ -1,0 +1,139 @@
+"""All that a run can be told, in one frozen value, validated once.
+
+What the command's options and the library's keywords say ends here; nothing below asks again.
+Secrets are kept out of ``repr``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from crawler.errors import UsageError
+
+VERSION: Final = "0.1.0"
+DEFAULT_USER_AGENT: Final = f"crawl/{VERSION}"
+MB: Final = 1_000_000
+
+EngineName = Literal["auto", "curl", "requests"]
+Fsync = Literal["none", "interval", "record"]
+HttpVersion = Literal["1.1", "2", "3"]
+
+
+def available_cores() -> int:
+    """The number of cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How targets are requested, retried, run and recorded.
+
+    Raises ``UsageError`` naming the first value that cannot be used. Times are seconds
+    (``_s``), sizes bytes. ``group_by`` is ``endpoint``, ``host``, ``path``, ``url``, ``status`` or
+    the name of a carried column. ``headers``, ``cookies`` and credentials go to a target's own
+    origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
+    this process.
+    """
+
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    user: tuple[str, str] | None = field(default=None, repr=False)
+    bearer: str | None = field(default=None, repr=False)
+    cookies: tuple[str, ...] = field(default=(), repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify_tls: bool = True
+    http: HttpVersion = "1.1"
+    compression: bool = True
+    keepalive: bool = True
+    resolve: tuple[str, ...] = ()
+    unix_socket: str | None = None
+    user_agent: str = DEFAULT_USER_AGENT
+    max_redirects: int = 10
+    timeout_s: float = 30.0
+    connect_timeout_s: float = 10.0
+    max_body_bytes: int = 100 * MB
+
+    engine: EngineName = "auto"
+
+    retries: int = 2
+    retry_unsafe: bool = False
+    backoff_s: float = 0.25
+    backoff_max_s: float = 30.0
+    retry_after_max_s: float = 300.0
+
+    concurrency: int = 64
+    processes: int = field(default_factory=available_cores)
+
+    fsync: Fsync = "none"
+    group_by: str = "endpoint"
+
+    def __post_init__(self) -> None:
+        _at_least("concurrency", self.concurrency, 1)
+        _at_least("processes", self.processes, 0)
+        _at_least("retries", self.retries, 0)
+        _at_least("max-redirects", self.max_redirects, 0)
+        _at_least("max-body", self.max_body_bytes, 0)
+        _above_zero("timeout", self.timeout_s)
+        _above_zero("connect-timeout", self.connect_timeout_s)
+        _above_zero("backoff", self.backoff_s)
+        _one_of("engine", self.engine, ("auto", "curl", "requests"))
+        _one_of("fsync", self.fsync, ("none", "interval", "record"))
+        _one_of("http", self.http, ("1.1", "2", "3"))
+        _token("method", self.method)
+        for name, value in self.headers:
+            _token("header", name)
+            _no_control("header", name, value)
+        for entry in self.resolve:
+            _resolve_entry(entry)
+        if self.key is not None and self.cert is None:
+            raise UsageError("--key needs --cert: a key alone identifies nobody")
+        if self.user is not None and self.bearer is not None:
+            raise UsageError("--user and --bearer both set Authorization: give one of them")
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"--{option} is {value}: give a whole number of at least {least}")
+
+
+def _above_zero(option: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--{option} is {value}: give a number of seconds above 0")
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"--{option} is {value!r}: give one of {', '.join(allowed)}")
+
+
+_TOKEN: Final = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+"""The characters of a method or a header name (RFC 9110, section 5.6.2)."""
+
+
+def _token(option: str, value: str) -> None:
+    if not value or not _TOKEN.issuperset(value):
+        raise UsageError(f"--{option}: {value!r} is not an HTTP token (letters, digits and -_.~ …)")
+
+
+def _no_control(option: str, name: str, value: str) -> None:
+    if any(ch in "\r\n\0" for ch in value):
+        raise UsageError(f"--{option} {name}: the value holds a line break or NUL; remove it")
+
+
+def _resolve_entry(entry: str) -> None:
+    host, _, rest = entry.partition(":")
+    port, _, address = rest.partition(":")
+    if not host or not port.isdigit() or not address:
+        raise UsageError(
+            f"--resolve {entry!r}: the form is HOST:PORT:ADDR, as api.test:443:127.0.0.1"
+        )

@@ -1,0 +1,163 @@
+"""Who has what, and what comes next: the pool's bookkeeping, with no process in sight.
+
+Input is cut into batches as workers ask; a batch is a place in the output order. It is held by one
+part, or by several once a death has split it. Every item ends in exactly one result: its worker's,
+a salvaged one, or, after its third death, the one that says it is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from crawler.errors import WorkerError
+
+DEATHS_TO_LOSE: Final = 3
+"""An item that was in hand at this many deaths of its workers is lost."""
+
+
+class Recovery(Protocol):
+    """What the ledger asks when a worker has died with items in hand."""
+
+    def salvage(self, items: Sequence[Any]) -> tuple[Any | None, list[Any]]:
+        """Give the result of the items that were finished all the same, and the other items."""
+        ...
+
+    def lost(self, item: Any) -> Any:  # noqa: ANN401 - a result, whatever the function gives
+        """Give the result that stands for an item which keeps killing its workers."""
+        ...
+
+    def merge(self, results: Sequence[Any]) -> Any:  # noqa: ANN401
+        """Make one result of those of a batch that was finished in parts."""
+        ...
+
+
+class NoRecovery:
+    """For functions without lasting effects: do everything again, and join lists."""
+
+    def salvage(self, items: Sequence[Any]) -> tuple[None, list[Any]]:
+        """Nothing was finished."""
+        return None, list(items)
+
+    def lost(self, item: Any) -> Any:  # noqa: ANN401
+        """End the run: nothing can stand for the item's result."""
+        raise WorkerError(f"{DEATHS_TO_LOSE} workers died with this item in hand: {item!r:.200}")
+
+    def merge(self, results: Sequence[list[Any]]) -> list[Any]:
+        """Join the parts."""
+        return [result for part in results for result in part]
+
+
+class Batch:
+    """A place in the output order: the results that have come, and the parts still out."""
+
+    __slots__ = ("open_parts", "results", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.open_parts = 1
+        self.results: list[Any] = []
+
+
+class Part:
+    """Items of one batch that are in one worker's hands, or wait to be."""
+
+    __slots__ = ("batch", "deaths", "items")
+
+    def __init__(self, batch: Batch, items: list[Any], deaths: int = 0) -> None:
+        self.batch = batch
+        self.items = items
+        self.deaths = deaths
+
+    @property
+    def suspect(self) -> bool:
+        """One more death with this part in hand loses it, so it is run alone, item by item."""
+        return self.deaths >= DEATHS_TO_LOSE - 1
+
+
+class Ledger:
+    """The input's way through the workers. ``window`` bounds items read but not yet given out."""
+
+    def __init__(self, items: Iterable[Any], *, window: int, recovery: Recovery) -> None:
+        self._source = iter(items)
+        self._exhausted = False
+        self._window = window
+        self._recovery = recovery
+        self._order: deque[Batch] = deque()
+        self._held = 0
+        self._again: deque[Part] = deque()
+        self._suspects: deque[Part] = deque()
+
+    @property
+    def done(self) -> bool:
+        """Whether every item was read and every result given out."""
+        return self._exhausted and not self._order
+
+    @property
+    def suspects_wait(self) -> bool:
+        """Whether an item is to be tried in a worker that does nothing else."""
+        return bool(self._suspects)
+
+    def take_suspect(self) -> Part:
+        """Give the next item that is to be run alone."""
+        return self._suspects.popleft()
+
+    def take(self, count: int) -> Part | None:
+        """Give up to ``count`` items to a worker; None when there are none, or no room for them."""
+        if self._again:
+            return self._again.popleft()
+        count = min(count, self._window - self._held)
+        if count <= 0 or self._exhausted:
+            return None
+        items = list(islice(self._source, count))
+        if not items:
+            self._exhausted = True
+            return None
+        batch = Batch(len(items))
+        self._order.append(batch)
+        self._held += batch.size
+        return Part(batch, items)
+
+    def finish(self, part: Part, result: Any) -> None:  # noqa: ANN401
+        """Note a part's result; None says that it was stopped with nothing done."""
+        if result is not None:
+            part.batch.results.append(result)
+        part.batch.open_parts -= 1
+
+    def died(self, part: Part) -> None:
+        """A worker died with this part in hand: keep what was finished, line up the rest again."""
+        result, rest = self._recovery.salvage(part.items)
+        if result is not None:
+            part.batch.results.append(result)
+        deaths = part.deaths + 1
+        if not rest:
+            part.batch.open_parts -= 1
+        elif deaths >= DEATHS_TO_LOSE:
+            part.batch.results.extend(self._recovery.lost(item) for item in rest)
+            part.batch.open_parts -= 1
+        elif deaths == DEATHS_TO_LOSE - 1:
+            part.batch.open_parts += len(rest) - 1
+            self._suspects.extend(Part(part.batch, [item], deaths) for item in rest)
+        else:
+            self._again.append(Part(part.batch, rest, deaths))
+
+    def close(self) -> None:
+        """Read no more input and hand nothing out again: what is out is all that still comes."""
+        self._exhausted = True
+        for part in (*self._again, *self._suspects):
+            part.batch.open_parts -= 1
+        self._again.clear()
+        self._suspects.clear()
+
+    def results(self) -> Iterator[Any]:
+        """Give what is next in the order, as far as it is complete."""
+        order = self._order
+        while order and order[0].open_parts == 0:
+            batch = order.popleft()
+            self._held -= batch.size
+            if len(batch.results) == 1:
+                yield batch.results[0]
+            elif batch.results:
+                yield self._recovery.merge(batch.results)

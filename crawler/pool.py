@@ -1,0 +1,360 @@
+"""``multiprocessing.Pool``'s interface, none of its hangs.
+
+The parent side. One process and one channel a worker, no lock shared between them; a worker takes
+items as it asks for them and runs many at once. Input is read only as the window allows, results
+come in input order. A worker that dies is seen at once: what it had not finished goes to others and
+a fresh worker takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import selectors
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+from crawler import pool_worker
+from crawler.channel import Channel, ChannelClosedError
+from crawler.errors import UsageError, WorkerError
+from crawler.ledger import Ledger, NoRecovery, Part, Recovery
+from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
+
+_STILLBIRTHS: Final = 3
+"""So many workers in a row that die before they are ready end the run."""
+_GUARD_HINT: Final = (
+    ": workers import the main script anew here, so call crawl() below "
+    "`if __name__ == '__main__':` in it, or use processes=0"
+)
+_END_S: Final = 1.0
+"""How long workers may take to end by themselves."""
+
+
+def start_method() -> str:
+    """Choose how workers start: ``fork`` where it is safe, else ``spawn``.
+
+    Forking takes milliseconds and needs no main guard, but copies only the calling thread: a lock
+    that another thread holds would stay locked in the worker for ever.
+    """
+    if sys.platform == "linux" and threading.active_count() == 1:
+        return "fork"
+    return "spawn"
+
+
+class Pool:
+    """Worker processes that run a function over an input: ordered, lazy, bounded and supervised.
+
+    ``processes=0`` runs the same code on a thread of this process. ``concurrency`` is shared out
+    among the workers. ``initializer(*initargs)`` runs first in each worker; if it raises, the run
+    ends with its error. ``warn`` is told of every worker that died; ``before_start`` is called
+    before a worker starts. Use it as a context manager, from one thread.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        concurrency: int | None = None,
+        loop_factory: LoopFactory = pool_worker.default_loop,
+        warn: Callable[[str], None] = lambda _text: None,
+        before_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        total = max(1, processes) if concurrency is None else concurrency
+        count = min(processes, total)
+        self._warn = warn
+        self._before_start = before_start
+        self._method = start_method() if count else "thread"
+        self._selector = selectors.DefaultSelector()
+        self._alarm_in, self._alarm = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._selector.register(self._alarm_in, selectors.EVENT_READ, None)
+        self._grace_s: float | None = None
+        self._stopped = False
+        self._stillbirths = 0
+        self._function: BatchFunction | None = None
+        self._ledger: Ledger | None = None
+        self._members = [
+            _Member(Setup(share, initializer, initargs, loop_factory))
+            for share in _shares(total, max(1, count))
+        ]
+
+    def __enter__(self) -> Pool:
+        for member in self._members:
+            self._start(member)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that live now."""
+        return [m.process.pid for m in self._members if m.process and m.process.pid]
+
+    def imap(
+        self, function: Callable[[Any], Any], iterable: Iterable[Any], *, window: int = 1000
+    ) -> Iterator[Any]:
+        """Yield ``function(item)`` for each item, in input order; ``function`` may be a coroutine.
+
+        Errors as ``imap_batches``.
+        """
+        for results in self.imap_batches(partial(_each, function), iterable, window=window):
+            yield from results
+
+    def imap_batches(
+        self,
+        function: BatchFunction,
+        iterable: Iterable[Any],
+        *,
+        window: int,
+        recovery: Recovery | None = None,
+    ) -> Iterator[Any]:
+        """Yield the results of ``function(items, desk)``, a coroutine, in input order.
+
+        Batches are as large as workers ask for through ``desk.more``; at most ``window`` items are
+        read and not yet yielded. Raises ``WorkerError`` when the function or an initializer raised
+        (an error of ours as it was), and whatever ``iterable`` raises.
+        """
+        ledger = self._ledger = Ledger(
+            iterable, window=window, recovery=NoRecovery() if recovery is None else recovery
+        )
+        self._function = function
+        for member in self._members:
+            self._send_function(member)
+        while True:
+            yield from ledger.results()
+            if ledger.done:
+                return
+            self._hand_out(ledger)
+            yield from ledger.results()
+            if ledger.done:
+                return
+            self._listen(ledger)
+
+    def stop(self, grace_s: float) -> None:
+        """Begin nothing new; what is under way may take ``grace_s``. Safe in a signal handler.
+
+        ``imap`` then yields what was finished and ends.
+        """
+        self._grace_s = grace_s
+        with contextlib.suppress(BlockingIOError):
+            self._alarm.send(b"!")
+
+    def close(self) -> None:
+        """End every worker: by the end of its channel, after a second by force."""
+        for member in self._members:
+            self._forget(member)
+        for member in self._members:
+            member.end(_END_S)
+        self._selector.close()
+        self._alarm.close()
+        self._alarm_in.close()
+
+    def _start(self, member: _Member) -> None:
+        self._before_start()
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        siblings = [m.channel for m in self._members if m.channel is not None and m is not member]
+        member.channel = Channel(ours)
+        member.start(theirs, self._method, [*siblings, member.channel])
+        self._selector.register(member.channel, selectors.EVENT_READ, member)
+        if self._function is not None:
+            self._send_function(member)
+
+    def _send_function(self, member: _Member) -> None:
+        assert member.channel is not None
+        try:
+            member.channel.send((pool_worker.FUNCTION, self._function))
+        except (pickle.PicklingError, AttributeError, TypeError) as exc:
+            raise UsageError(f"a worker cannot be sent this function: {exc}") from None
+
+    def _hand_out(self, ledger: Ledger) -> None:
+        """Give every worker that wants items some, suspects each to a worker of its own."""
+        if self._grace_s is not None:
+            return
+        for member in self._members:
+            if ledger.suspects_wait and not member.parts:
+                self._give(member, ledger.take_suspect())
+            while member.wanted > 0 and not member.reserved(waiting=ledger.suspects_wait):
+                part = ledger.take(member.wanted)
+                if part is None:
+                    break
+                self._give(member, part)
+
+    def _give(self, member: _Member, part: Part) -> None:
+        assert member.channel is not None
+        task = member.note(part)
+        member.channel.send((pool_worker.TASK, task, part.items))
+
+    def _listen(self, ledger: Ledger) -> None:
+        """Wait for the workers, and take in what they say."""
+        for member in self._members:
+            if member.channel is not None and member.channel.unsent != member.writing:
+                member.writing = member.channel.unsent
+                writing = selectors.EVENT_WRITE if member.writing else 0
+                self._selector.modify(member.channel, selectors.EVENT_READ | writing, member)
+        for key, events in self._selector.select():
+            member = key.data
+            if member is None:
+                self._alarm_in.recv(64)
+                self._begin_stop(ledger)
+            elif events & selectors.EVENT_READ:
+                self._hear(member, ledger)
+            else:
+                member.channel.flush()
+
+    def _hear(self, member: _Member, ledger: Ledger) -> None:
+        assert member.channel is not None
+        try:
+            messages = member.channel.receive()
+        except ChannelClosedError:
+            self._bury(member, ledger)
+            return
+        for kind, *rest in messages:
+            if kind == pool_worker.MORE:
+                member.wanted += rest[0]
+            elif kind == pool_worker.DONE:
+                ledger.finish(member.parts.pop(rest[0]), rest[1])
+            elif kind == pool_worker.READY:
+                member.ready = True
+                self._stillbirths = 0
+            else:
+                raise rest[-1]
+
+    def _bury(self, member: _Member, ledger: Ledger) -> None:
+        """A worker is gone: line up what it had again, and start another in its place."""
+        self._forget(member)
+        words = member.end(_END_S)
+        parts = list(member.parts.values())
+        held = sum(len(part.items) for part in parts)
+        if not member.ready:
+            self._stillbirths += 1
+        if self._stillbirths >= _STILLBIRTHS:
+            hint = _GUARD_HINT if self._method == "spawn" else ""
+            raise WorkerError(
+                f"{_STILLBIRTHS} workers in a row {words} before they were ready{hint}"
+            )
+        self._warn(f"a worker {words} with {held} URLs in hand; they go to another worker")
+        member.reset()
+        for part in parts:
+            ledger.died(part)
+        if self._grace_s is not None:
+            ledger.close()
+        else:
+            self._start(member)
+
+    def _begin_stop(self, ledger: Ledger) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
+        ledger.close()
+        for member in self._members:
+            if member.channel is not None:
+                member.channel.send((pool_worker.STOP, self._grace_s))
+
+    def _forget(self, member: _Member) -> None:
+        if member.channel is not None:
+            self._selector.unregister(member.channel)
+            member.channel.close()
+            member.channel = None
+
+
+class _Member:
+    """One worker as its parent sees it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.channel: Channel | None = None
+        self.process: BaseProcess | None = None
+        self.thread: threading.Thread | None = None
+        self._tasks = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Be as before the first start."""
+        self.ready = False
+        self.writing = False
+        self.wanted = self.setup.share
+        self.parts: dict[int, Part] = {}
+
+    def note(self, part: Part) -> int:
+        """Write down that the worker has this part; give the task's number."""
+        self._tasks += 1
+        self.parts[self._tasks] = part
+        self.wanted -= len(part.items)
+        return self._tasks
+
+    def reserved(self, *, waiting: bool) -> bool:
+        """Tell whether nothing may be added: a suspect runs here, or waits for this worker."""
+        return any(part.suspect for part in self.parts.values()) or (waiting and bool(self.parts))
+
+    def start(self, sock: socket.socket, method: str, inherited: list[Channel]) -> None:
+        """Start the worker on its end of the channel."""
+        channel = Channel(sock)
+        if method == "thread":
+            self.thread = threading.Thread(
+                target=pool_worker.run, args=(channel, self.setup), daemon=True
+            )
+            self.thread.start()
+            return
+        context = multiprocessing.get_context(method)
+        theirs = inherited if method == "fork" else []
+        self.process = context.Process(  # type: ignore[attr-defined]
+            target=pool_worker.run_process, args=(channel, self.setup, theirs), daemon=True
+        )
+        _start_process(self.process)
+        channel.close()
+
+    def end(self, wait_s: float) -> str:
+        """Wait until the worker has ended, by force after ``wait_s``; say how it ended."""
+        if self.thread is not None:
+            self.thread.join(wait_s)
+            return "ended"
+        if self.process is None:
+            return "was not started"
+        self.process.join(wait_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        code = self.process.exitcode or 0
+        self.process.close()
+        self.process = None
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _start_process(process: Any) -> None:  # noqa: ANN401 - contexts differ in their classes
+    try:
+        process.start()
+    except RuntimeError as exc:
+        if "bootstrapping" not in str(exc):
+            raise
+        raise UsageError(f"a worker cannot start a run of its own{_GUARD_HINT}") from None
+    except (pickle.PicklingError, AttributeError, TypeError) as exc:
+        raise UsageError(
+            f"a worker cannot be sent what it needs ({exc}); use processes=0"
+        ) from None
+
+
+def _shares(total: int, count: int) -> list[int]:
+    """Share ``total`` out among ``count`` workers, as evenly as whole numbers allow."""
+    each, rest = divmod(total, count)
+    return [each + (index < rest) for index in range(count)]
+
+
+async def _each(function: Callable[[Any], Any], items: list[Any], desk: Desk) -> list[Any]:
+    """Run a plain or coroutine function over a batch, item by item."""
+    results = []
+    for item in items:
+        result = function(item)
+        results.append(await result if hasattr(result, "__await__") else result)
+    desk.more(len(items))
+    return results

@@ -1,0 +1,131 @@
+"""The bar on stderr while a run lasts; the only file that knows tqdm.
+
+It shows the rate, ok and failed, and the p50 and p95 so far. Where stderr is no terminal nothing is
+shown at all. The bar is drawn at most five times a second, and ``due`` lets a caller work out the
+figures only then. It starts no thread and takes no lock that crosses processes, unlike tqdm's own
+defaults: neither goes well with forking workers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TextIO
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from crawler.samples import Live
+
+REFRESH_S: Final = 0.2
+"""Seconds between two drawings."""
+
+_WITH_TOTAL: Final = (
+    "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {rate_noinv_fmt} <{remaining} {desc}"
+)
+_WITHOUT_TOTAL: Final = "{n_fmt} done in {elapsed}, {rate_noinv_fmt} {desc}"
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    monitor_interval = 0  # no monitor thread, and users' own bars keep theirs
+
+
+_Bar.set_lock(threading.RLock())  # tqdm's default would make a semaphore and its tracker process
+
+
+class Progress:
+    """A bar of ``total`` records, None where the number is not known; a context manager.
+
+    ``done`` were there before this run. ``stream`` is where it is drawn, if that is a terminal.
+    """
+
+    def __init__(self, total: int | None, *, stream: TextIO, done: int = 0) -> None:
+        self._stream = stream
+        self._done = done
+        self._next_s = 0.0
+        self._bar: _Bar | None = None
+        if _is_terminal(stream):
+            self._bar = _Bar(
+                total=total,
+                initial=done,
+                file=stream,
+                bar_format=_WITHOUT_TOTAL if total is None else _WITH_TOTAL,
+                dynamic_ncols=_knows_its_width(stream),
+                ncols=80,
+                unit="",
+                unit_scale=True,
+                mininterval=0,
+                miniters=0,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def due(self) -> bool:
+        """Whether ``update`` would be drawn now; never where nothing is shown."""
+        return self._bar is not None and time.monotonic() >= self._next_s
+
+    def update(self, live: Live) -> None:
+        """Draw how the run stands, however short the time since the last drawing."""
+        if self._bar is None:
+            return
+        self._next_s = time.monotonic() + REFRESH_S
+        self._bar.set_description_str(_figures(live), refresh=False)
+        self._bar.update(self._done + live.count - self._bar.n)
+
+    def write(self, line: str) -> None:
+        """Write a line to ``stream``, above the bar where there is one."""
+        if self._bar is None:
+            print(line, file=self._stream, flush=True)
+        else:
+            _Bar.write(line, file=self._stream)
+
+    def close(self) -> None:
+        """Leave the bar as last drawn and go to the next line. May be called twice."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):  # a notebook's stand-in; a closed stream
+        return False
+
+
+def _knows_its_width(stream: TextIO) -> bool:
+    """Whether tqdm can ask for the width: some terminals (in containers, in CI) answer 0."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
+def _figures(live: Live) -> str:
+    counts = f"ok {_short(live.ok)} failed {_short(live.failed)}"
+    if live.ok == 0:
+        return counts
+    factor, unit = _unit(live.p50_ms)
+    return f"{counts} p50 {live.p50_ms * factor:.3g} p95 {live.p95_ms * factor:.3g} {unit}"
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 1000 else tqdm.format_sizeof(count)
+
+
+def _unit(ms: float) -> tuple[float, str]:
+    if ms < 1:
+        return 1000, "µs"
+    return (1, "ms") if ms < 1000 else (0.001, "s")

@@ -1,0 +1,320 @@
+"""From workers' samples to tables: counts, latencies, phases, errors and our own health.
+
+``Summary`` gathers while a run lasts: samples go to flat buffers and are counted into histograms
+a thousand at a time, so that a batch costs the parent 0.1 us a record and memory is bounded by the
+number of groups. ``finish`` then makes ``Results``, the frozen value that reports are made from.
+Latency is that of successes only; a failure is counted, and never improves a percentile.
+
+pandas is imported when a table is first made, not before: it takes some 0.4 s, which a run
+can hide behind its first requests by calling ``load_pandas`` in a thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any, Final
+
+from crawler.histogram import BufferedHistogram, Histogram, supported
+from crawler.record import RECORD_FIELDS, Record
+from crawler.samples import OTHER, PHASES, Failures, GroupNames, Live, Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from crawler.samples import Group
+
+TOTAL: Final = "total"
+"""Name of the last row of ``Results.frame``."""
+PERCENTILES: Final = {
+    "p50_ms": 0.50,
+    "p90_ms": 0.90,
+    "p95_ms": 0.95,
+    "p99_ms": 0.99,
+    "p999_ms": 0.999,
+}
+"""The percentile columns of ``Results.frame`` and their fractions."""
+LATENCIES: Final = ("min_ms", "mean_ms", *PERCENTILES, "max_ms")
+SATURATED: Final = 0.9
+"""CPU share above which our own machine, not the server, may be what was measured."""
+
+_Columns = Mapping[str, str]
+_FRAME: Final[_Columns] = {
+    **dict.fromkeys(("requests", "ok", "failed"), "int64"),
+    **dict.fromkeys(("rate_per_s", *LATENCIES), "float64"),
+    "bytes": "int64",
+}
+_FLAGS: Final[_Columns] = dict.fromkeys(PERCENTILES, "bool")
+_PHASES: Final[_Columns] = {
+    "connections": "int64",
+    **dict.fromkeys(("mean_ms", "p50_ms", "p95_ms"), "float64"),
+}
+_ERRORS: Final[_Columns] = {
+    "count": "int64",
+    **dict.fromkeys(("mean_ms", "max_ms"), "float64"),
+    **dict.fromkeys(("example_url", "example_detail"), "string"),
+}
+_RECORD_DTYPES: Final[_Columns] = {
+    **dict.fromkeys(("seq", "bytes", "attempts"), "int64"),
+    "status": "Int64",
+    "reused": "bool",
+}
+
+
+def load_pandas() -> None:
+    """Import pandas now; to be called in a thread while there is something else to wait for."""
+    importlib.import_module("pandas")
+
+
+@dataclass(frozen=True, slots=True)
+class RunClock:
+    """What a run took: wall time, CPU time of all its processes, cores it may use."""
+
+    wall_s: float
+    cpu_s: float
+    cores: int
+
+    @property
+    def cpu_share(self) -> float:
+        """CPU used, of all that ``cores`` could give: 0 to 1; NaN for a run of no time."""
+        capacity = self.wall_s * self.cores
+        return self.cpu_s / capacity if capacity > 0 else nan
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well we ourselves kept up: lateness of requests, and our share of the cores' time."""
+
+    lag_p50_ms: float
+    lag_p99_ms: float
+    lag_max_ms: float
+    cpu_share: float
+    cores: int
+
+    @property
+    def saturated(self) -> bool:
+        """Whether our own CPU may have slowed what we measured."""
+        return self.cpu_share > SATURATED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of ``Results.frame`` as plain values; ``unsupported`` names its columns so marked."""
+
+    name: str
+    figures: Mapping[str, float]
+    unsupported: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """All tables of one run.
+
+    - ``frame``: a row a group, most requests first, ``(other)`` after them, ``total`` last; the
+      index is named as ``group_by``. Columns: requests, ok, failed, rate_per_s, ``LATENCIES`` (NaN
+      without a success), bytes.
+    - ``unsupported``: the same rows; for each of ``PERCENTILES`` whether the group has too few
+      successes to support it (see ``histogram.supported``).
+    - ``phases``: a row for each of ``PHASES``, over answered requests that opened a connection:
+      connections, mean_ms, p50_ms, p95_ms.
+    - ``errors``: a row a class, most frequent first: count, mean_ms, max_ms, example_url,
+      example_detail.
+    - ``statuses``: replies by status code, in ascending order.
+    """
+
+    group_by: str
+    clock: RunClock
+    health: Health
+    frame: pd.DataFrame
+    unsupported: pd.DataFrame
+    phases: pd.DataFrame
+    errors: pd.DataFrame
+    statuses: dict[int, int]
+
+    def rows(self) -> list[Row]:
+        """The rows of ``frame`` for reports, ``total`` last."""
+        flags = [marks for _, marks in plain_rows(self.unsupported)]
+        return [
+            Row(name, figures, tuple(column for column in PERCENTILES if marks[column]))
+            for (name, figures), marks in zip(plain_rows(self.frame), flags, strict=True)
+        ]
+
+
+class _Tally:
+    """Figures of one group, or of all."""
+
+    __slots__ = ("bytes", "elapsed", "failed", "ok")
+
+    def __init__(self) -> None:
+        self.elapsed = BufferedHistogram()
+        self.ok = 0
+        self.failed = 0
+        self.bytes = 0
+
+    def add(self, group: Group) -> None:
+        self.elapsed.add(group.elapsed_ms)
+        self.ok += len(group.elapsed_ms)
+        self.failed += group.failed
+        self.bytes += group.bytes
+
+    def row(self, wall_s: float) -> list[float]:
+        """The values of one row of ``Results.frame``."""
+        requests = self.ok + self.failed
+        rate = requests / wall_s if wall_s > 0 else nan
+        times = self.elapsed.counted()
+        at = times.percentiles(tuple(PERCENTILES.values()))
+        latencies = (times.min, times.mean, *at, times.max)
+        return [requests, self.ok, self.failed, rate, *latencies, self.bytes]
+
+
+class Summary:
+    """Gathers ``Samples`` while a run lasts; at most ``limit`` groups, the rest are ``(other)``."""
+
+    def __init__(self, group_by: str, *, limit: int = 1000) -> None:
+        self.group_by = group_by
+        self._names = GroupNames(limit)
+        self._groups: dict[str, _Tally] = {}
+        self._total = _Tally()
+        self._lag = BufferedHistogram()
+        self._phases = [BufferedHistogram() for _ in PHASES]
+        self._errors: dict[str, Failures] = {}
+        self._statuses: dict[int, int] = {}
+
+    def add(self, samples: Samples) -> None:
+        """Take in the figures of one batch."""
+        for name, group in samples.groups.items():
+            tally = self._groups.get(name)
+            if tally is None:
+                tally = self._open(name)
+            tally.add(group)
+            self._total.add(group)
+        self._lag.add(samples.lag_ms)
+        for status, count in samples.statuses.items():
+            self._statuses[status] = self._statuses.get(status, 0) + count
+        for error, failures in samples.errors.items():
+            earlier = self._errors.get(error)
+            self._errors[error] = failures if earlier is None else earlier.plus(failures)
+        if samples.phases_ms:
+            for column, durations in enumerate(self._phases):
+                durations.add(samples.phases_ms[column :: len(PHASES)])
+
+    def _open(self, name: str) -> _Tally:
+        name = self._names.admit(name)
+        tally = self._groups.get(name)
+        if tally is None:
+            tally = self._groups[name] = _Tally()
+        return tally
+
+    def live(self) -> Live:
+        """How the run stands now. Some 50 us: for a display, not for every record."""
+        total = self._total
+        p50_ms, p95_ms = total.elapsed.counted().percentiles((0.50, 0.95))
+        return Live(total.ok + total.failed, total.ok, total.failed, p50_ms, p95_ms)
+
+    def finish(self, clock: RunClock) -> Results:
+        """Make the tables of what has been added so far."""
+        title, wall_s = self.group_by, clock.wall_s
+        groups = dict(sorted(self._groups.items(), key=_rank))
+        rows = {name: group.row(wall_s) for name, group in groups.items()}
+        flags = {name: _unsupported(group.ok) for name, group in groups.items()}
+        phases = {name: _phase_row(self._phases[i].counted()) for i, name in enumerate(PHASES)}
+        errors = sorted(self._errors.items(), key=lambda item: (-item[1].failed, item[0]))
+        return Results(
+            group_by=title,
+            clock=clock,
+            health=self._health(clock),
+            frame=_table(rows, self._total.row(wall_s), title, _FRAME),
+            unsupported=_table(flags, _unsupported(self._total.ok), title, _FLAGS),
+            phases=_table(phases, None, "phase", _PHASES),
+            errors=_table({name: _error_row(f) for name, f in errors}, None, "error", _ERRORS),
+            statuses=dict(sorted(self._statuses.items())),
+        )
+
+    def _health(self, clock: RunClock) -> Health:
+        p50_ms, p99_ms, max_ms = self._lag.counted().percentiles((0.50, 0.99, 1))
+        return Health(p50_ms, p99_ms, max_ms, clock.cpu_share, clock.cores)
+
+
+def _rank(item: tuple[str, _Tally]) -> tuple[bool, int, str]:
+    name, tally = item
+    return name == OTHER, -(tally.ok + tally.failed), name
+
+
+def _unsupported(ok: int) -> list[bool]:
+    return [not supported(q, ok) for q in PERCENTILES.values()]
+
+
+def _phase_row(times: Histogram) -> list[float]:
+    return [times.count, times.mean, *times.percentiles((0.50, 0.95))]
+
+
+def _error_row(failures: Failures) -> tuple[object, ...]:
+    mean_ms = failures.total_ms / failures.failed
+    return failures.failed, mean_ms, failures.max_ms, failures.url, failures.detail
+
+
+def _table(
+    rows: Mapping[str, Sequence[object]],
+    last: Sequence[object] | None,
+    title: str,
+    columns: _Columns,
+) -> pd.DataFrame:
+    """A frame of ``rows`` by name, and a ``last`` one named ``total``."""
+    import pandas as pd
+
+    names, values = [*rows], [*rows.values()]
+    if last is not None:
+        names.append(TOTAL)
+        values.append(last)
+    index = pd.Index(names, dtype="string", name=title)
+    return pd.DataFrame(values, index=index, columns=list(columns)).astype(columns)
+
+
+def plain_rows(table: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a table of ``Results`` as names and plain values, for what knows no pandas."""
+    rows = [{str(column): v for column, v in row.items()} for row in table.to_dict("records")]
+    return list(zip(map(str, table.index), rows, strict=True))
+
+
+def records_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A table of records in input order (by seq): a column for each field, then those carried.
+
+    Text is ``string``, ``status`` ``Int64``, ``started`` a time in UTC, ``*_ms`` ``float64``,
+    other whole numbers ``int64``, ``reused`` ``bool``; the same for no records at all. A carried
+    column that bears the name of a field of ours is left out.
+    """
+    import pandas as pd
+
+    rows = sorted(records, key=lambda record: record.seq)
+    values = list(zip(*rows, strict=True)) or [()] * len(Record._fields)
+    columns: dict[str, pd.Series] = {}
+    for name, column in zip(RECORD_FIELDS, values, strict=False):
+        columns[name] = _column(column, _RECORD_DTYPES.get(name) or _dtype(name))
+    started = pd.to_datetime(columns["started"], utc=True, format="ISO8601", errors="coerce")
+    columns["started"] = started.astype("datetime64[us, UTC]")
+    carried = values[-1]
+    for name in dict.fromkeys(name for fields in carried for name in fields):
+        if name not in columns:
+            columns[name] = _column([fields.get(name) for fields in carried], "string")
+    return pd.DataFrame(columns)
+
+
+def _dtype(name: str) -> str:
+    return "float64" if name.endswith("_ms") else "string"
+
+
+def _column(values: Sequence[object], dtype: str) -> pd.Series:
+    import pandas as pd
+
+    try:
+        return pd.Series(values, dtype=dtype)
+    except UnicodeEncodeError:  # a lone surrogate, which the log escapes in the same way
+        return pd.Series([_escaped(value) for value in values], dtype=dtype)
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

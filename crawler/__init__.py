@@ -1,1 +1,51 @@
-"""`crawl`: fetch, time and record web APIs in bulk."""
+"""`crawl`: fetch, time and record web APIs in bulk.
+
+``crawl(urls)`` fetches a list and gives a ``Run``; ``crawl.stream(urls)`` yields a ``Record`` for
+each URL in input order; ``read_log`` reads a record log back. Everything is imported when it is
+first used, so that ``import crawler`` costs nothing to those who want a part of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from crawler.settings import VERSION as __version__
+
+if TYPE_CHECKING:
+    from crawler.errors import CrawlError
+    from crawler.log import read_log
+    from crawler.record import Record, Target
+    from crawler.run import Run, crawl
+    from crawler.settings import Settings
+
+__all__ = [
+    "CrawlError",
+    "Record",
+    "Run",
+    "Settings",
+    "Target",
+    "__version__",
+    "crawl",
+    "read_log",
+]
+
+_HOMES: Final = {
+    "CrawlError": "crawler.errors",
+    "Record": "crawler.record",
+    "Run": "crawler.run",
+    "Settings": "crawler.settings",
+    "Target": "crawler.record",
+    "crawl": "crawler.run",
+    "read_log": "crawler.log",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the package exports
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'crawler' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

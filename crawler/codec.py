@@ -69,7 +69,7 @@ def decode(line: bytes) -> Record:
     if not row.keys() >= _REQUIRED:
         raise BadLineError("lacks one of run, seq, url")
     values = [row.pop(name, None) for name in RECORD_FIELDS]
-    return Record(*values, row or NO_FIELDS)
+    return Record._make([*values, row or NO_FIELDS])
 
 
 def _printable(row: Mapping[str, Any]) -> dict[str, Any]:

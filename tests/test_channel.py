@@ -22,7 +22,7 @@ def test_messages_arrive_in_order_however_they_are_cut(messages) -> None:
     for message in messages:
         writer.send(message)
     raw = out.recv(1 << 20) if messages else b""
-    received = []
+    received: list[object] = []
     for byte in raw:
         collector.send(bytes([byte]))
         received += channel.receive()
@@ -38,7 +38,7 @@ def test_sending_never_blocks() -> None:
     big = b"x" * 5_000_000
     ours.send(big)
     assert ours.unsent
-    received = []
+    received: list[object] = []
     while not received:
         received = theirs.receive()
         ours.flush()

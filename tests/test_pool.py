@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def wait_until(condition, seconds: float = 5.0) -> bool:
         if condition():
             return True
         time.sleep(0.01)
-    return condition()
+    return bool(condition())
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2, 4])
@@ -217,7 +218,7 @@ def test_an_unpicklable_function_is_a_usage_error() -> None:
 def test_an_input_that_raises_ends_the_run() -> None:
     """The iterable's own exception propagates, and no worker stays."""
 
-    def numbers():
+    def numbers() -> Iterator[int]:
         yield from range(10)
         raise RuntimeError("the list broke off")
 

@@ -1,0 +1,97 @@
+"""Other formats, written from the log when a run has ended: CSV and Parquet, in input order.
+
+A file appears whole or not at all: it is written beside its place and moved there. Memory is flat.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from crawler.errors import LogError, UsageError
+from crawler.record import RECORD_FIELDS, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROW_GROUP: Final = 50_000
+
+Writer = Callable[[Path, Iterator[Record], tuple[str, ...]], None]
+
+
+def writer_for(path: Path) -> Writer | None:
+    """Give the writer for a path's extension, None for a record log.
+
+    Raises ``UsageError`` when the extra that the format needs is not installed.
+    """
+    if path.suffix == ".csv":
+        return write_csv
+    if path.suffix == ".parquet":
+        _pyarrow()
+        return write_parquet
+    return None
+
+
+def write_csv(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -> None:
+    """Write records as CSV (RFC 4180): their own fields, then the carried columns."""
+    part = _part_of(path)
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow((*RECORD_FIELDS, *columns))
+            for record in records:
+                rows.writerow((*record[:-1], *(record.fields.get(name) for name in columns)))
+        part.replace(path)
+    except OSError as exc:
+        part.unlink(missing_ok=True)
+        raise _cannot_write(path, exc) from None
+
+
+def write_parquet(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -> None:
+    """Write records as Parquet, a row group every 50,000."""
+    pa, parquet = _pyarrow()
+    schema = _schema(pa, columns)
+    part = _part_of(path)
+    try:
+        with parquet.ParquetWriter(part, schema) as file:
+            while rows := [_row(record) for record in islice(records, _ROW_GROUP)]:
+                file.write_table(pa.Table.from_pylist(rows, schema=schema))
+        part.replace(path)
+    except OSError as exc:
+        part.unlink(missing_ok=True)
+        raise _cannot_write(path, exc) from None
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {**dict(zip(RECORD_FIELDS, record, strict=False)), **record.fields}
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part{os.getpid()}")
+
+
+def _cannot_write(path: Path, exc: OSError) -> LogError:
+    reason = (exc.strerror or str(exc)).lower()
+    return LogError(f"cannot write {path}: {reason}; the records are all in {path}.log")
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(
+            ".parquet needs the extra: pip install 'crawl-bench[parquet]'; .csv and .log do not"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _schema(pa: Any, columns: tuple[str, ...]) -> pa.Schema:  # noqa: ANN401
+    integers = dict.fromkeys(("seq", "status", "bytes", "attempts"), pa.int64())
+    times = {name: pa.float64() for name in RECORD_FIELDS if name.endswith("_ms")}
+    kinds = {**integers, **times, "reused": pa.bool_()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in (*RECORD_FIELDS, *columns)])

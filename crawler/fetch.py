@@ -1,0 +1,263 @@
+"""One target -> one record: the URL checked, headers chosen, redirects followed, time added up.
+
+The engines make single exchanges; what an attempt is, and which of a user's secrets go where, is
+decided here, once for all engines: headers, cookies and credentials go to the target's own origin
+only. A record comes back for every expected failure; anything that is raised is a bug.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from crawler.engines.base import Engine, Reply, Request
+from crawler.record import ErrorClass, Record, Target
+from crawler.retry import Attempt
+from crawler.session import Profile, with_params
+from crawler.settings import Settings
+from crawler.urls import InvalidUrl, WireUrl, join, mask, wire_url
+
+REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+_CONTENT_HEADERS: Final = frozenset(
+    (
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-type",
+        "digest",
+        "last-modified",
+        "transfer-encoding",
+    )
+)
+"""What tells of a request's body, and goes with it (RFC 9110, section 15.4)."""
+_PHRASES: Final = {status.value: f"HTTP {status.value} {status.phrase}" for status in HTTPStatus}
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every attempt of a run needs: who asks, with what, under which rules.
+
+    ``cookies_for`` gives the Cookie header of a URL where the session's cookies are not the same
+    for every target, else it is None.
+    """
+
+    run: str
+    engine: Engine
+    profile: Profile
+    settings: Settings
+    cookies_for: Callable[[str], str | None] | None = None
+
+
+class WallClock:
+    """Wall-clock time as ISO 8601 text for moments of the monotonic clock.
+
+    A second's text is formatted once; the offset between the clocks is taken anew each second, so
+    that a corrected wall clock is followed.
+    """
+
+    __slots__ = ("_offset_s", "_prefix", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._prefix = ""
+        self._offset_s = 0.0
+
+    def text(self, monotonic_s: float) -> str:
+        """Format a moment of ``time.monotonic`` as UTC with microseconds."""
+        micros = int((monotonic_s + self._offset_s) * 1_000_000)
+        second = micros // 1_000_000
+        if second != self._second:
+            self._offset_s = time.time() - time.monotonic()
+            micros = int((monotonic_s + self._offset_s) * 1_000_000)
+            second = self._second = micros // 1_000_000
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._prefix}.{micros % 1_000_000:06d}Z"
+
+
+_CLOCK: Final = WallClock()
+
+
+async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
+    """Make attempt ``number`` at a target, redirects included."""
+    picked_s = time.monotonic()
+    settings = plan.settings
+    method = target.method or settings.method
+    params = plan.profile.params
+    try:
+        wire = wire_url(with_params(target.url, params) if params else target.url)
+    except InvalidUrl as exc:
+        return _refused(plan, target, method, "invalid_url", str(exc), number)
+    body = target.body if target.body is not None else settings.body
+    if target.headers is None and wire.credentials is None and plan.cookies_for is None:
+        headers = plan.profile.headers
+    else:
+        headers = _own_headers(plan, target.headers, wire)
+    reply = await plan.engine.exchange(Request(wire.url, method, headers, body, settings.timeout_s))
+    due_s = picked_s if target.due is None else target.due
+    if not reply.location or reply.status not in REDIRECTS or not settings.max_redirects:
+        return _attempt(plan, target, method, wire, reply, due_s, number)
+    chain = _Chain(plan, wire, Request(wire.url, method, headers, body, settings.timeout_s), reply)
+    await chain.follow()
+    return _attempt(plan, target, method, wire, chain.total(), due_s, number, chain.request.url)
+
+
+def _own_headers(plan: Plan, own: Headers | None, wire: WireUrl) -> Headers:
+    """Lay a target's own headers over what its URL brings, and both over the run's."""
+    headers = plan.profile.headers
+    for over in (tuple(_brought(plan, wire)), own or ()):
+        named = {name.lower() for name, _ in over}
+        headers = (*(pair for pair in headers if pair[0].lower() not in named), *over)
+    return headers
+
+
+def _brought(plan: Plan, wire: WireUrl) -> Iterator[tuple[str, str]]:
+    """Give what a URL brings with it: the session's cookies for it, and its own credentials."""
+    cookies = None if plan.cookies_for is None else plan.cookies_for(wire.url)
+    if cookies is not None:
+        given = plan.settings.cookies
+        named = {_cookie_name(cookie) for cookie in given}
+        kept = (cookie for cookie in cookies.split("; ") if _cookie_name(cookie) not in named)
+        yield "Cookie", "; ".join((*kept, *given))
+    if wire.credentials is not None:
+        pair = ":".join(wire.credentials).encode("utf-8")
+        yield "Authorization", f"Basic {b64encode(pair).decode('ascii')}"
+
+
+def _cookie_name(cookie: str) -> str:
+    return cookie.partition("=")[0].strip()
+
+
+class _Chain:
+    """A redirect followed hop by hop under one deadline, its times added up."""
+
+    __slots__ = ("_error", "_hops", "_own_headers", "_plan", "_start", "request")
+
+    def __init__(self, plan: Plan, start: WireUrl, request: Request, reply: Reply) -> None:
+        self._plan = plan
+        self._start = start
+        self._own_headers = request.headers
+        self._hops = [reply]
+        self._error: str | None = None
+        self.request = request
+
+    async def follow(self) -> None:
+        """Follow until a reply is no redirect, or must not be followed."""
+        limit = self._plan.settings.max_redirects
+        while self._error is None and self._leads_on(self._hops[-1]):
+            if len(self._hops) > limit:
+                self._error = f"more than {limit} redirects (--max-redirects)"
+            else:
+                await self._hop(self._hops[-1])
+
+    @staticmethod
+    def _leads_on(reply: Reply) -> bool:
+        return reply.error is None and bool(reply.location) and reply.status in REDIRECTS
+
+    async def _hop(self, reply: Reply) -> None:
+        assert reply.location is not None
+        try:
+            there = wire_url(join(self.request.url, reply.location))
+        except InvalidUrl as exc:
+            self._error = f"redirect to an address that cannot be followed: {exc}"
+            return
+        spent_s = sum(hop.elapsed_us for hop in self._hops) / 1e6
+        left_s = self._plan.settings.timeout_s - spent_s
+        if left_s <= 0:
+            self._hops[-1] = reply._replace(error="timeout", detail="timed out in redirects")
+            return
+        self.request = self._next(reply.status, there, left_s)
+        self._hops.append(await self._plan.engine.exchange(self.request))
+
+    def _next(self, status: int | None, there: WireUrl, left_s: float) -> Request:
+        """Choose method, body and headers of the next hop (RFC 9110, section 15.4)."""
+        method, body = self.request.method, self.request.body
+        becomes_get = status == 303 or (status in (301, 302) and method == "POST")
+        if becomes_get and method != "HEAD" and (method, body) != ("GET", None):
+            method, body = "GET", None
+            self._own_headers = tuple(
+                pair for pair in self._own_headers if pair[0].lower() not in _CONTENT_HEADERS
+            )
+        own = there.origin == self._start.origin
+        headers = self._own_headers if own else self._plan.profile.neutral_headers
+        return Request(there.url, method, headers, body, left_s, own)
+
+    def total(self) -> Reply:
+        """Give the last reply with the times of the whole chain."""
+        hops, last = self._hops, self._hops[-1]
+        return last._replace(
+            error="redirects" if self._error else last.error,
+            detail=self._error or last.detail,
+            started_s=hops[0].started_s,
+            elapsed_us=sum(hop.elapsed_us for hop in hops),
+            dns_us=sum(hop.dns_us for hop in hops),
+            connect_us=sum(hop.connect_us for hop in hops),
+            tls_us=sum(hop.tls_us for hop in hops),
+            wait_us=sum(hop.wait_us for hop in hops),
+            receive_us=sum(hop.receive_us for hop in hops),
+            reused=all(hop.reused for hop in hops),
+        )
+
+
+def _attempt(
+    plan: Plan,
+    target: Target,
+    method: str,
+    wire: WireUrl,
+    reply: Reply,
+    due_s: float,
+    number: int,
+    final_url: str | None = None,
+) -> Attempt:
+    status, error, detail = reply.status, reply.error, reply.detail
+    if error is None and status is not None and status >= 400:
+        error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
+    record = Record(
+        plan.run,
+        target.seq,
+        wire.shown,
+        method,
+        status,
+        error,
+        detail,
+        _CLOCK.text(reply.started_s),
+        reply.elapsed_us / 1000,
+        reply.dns_us / 1000,
+        reply.connect_us / 1000,
+        reply.tls_us / 1000,
+        reply.wait_us / 1000,
+        reply.receive_us / 1000,
+        round((reply.started_s - due_s) * 1000, 3),
+        reply.bytes,
+        number,
+        final_url or wire.shown,
+        reply.http_version,
+        reply.remote,
+        reply.reused,
+        target.fields,
+    )
+    return Attempt(record, reply.retry_after)
+
+
+def _refused(
+    plan: Plan, target: Target, method: str, error: ErrorClass, detail: str, number: int
+) -> Attempt:
+    return Attempt(unsent(plan.run, target, method, error, detail, attempts=number - 1))
+
+
+def unsent(
+    run: str, target: Target, method: str, error: ErrorClass, detail: str, *, attempts: int = 0
+) -> Record:
+    """Give the record of a target for which no request was (or could be) finished."""
+    now = _CLOCK.text(time.monotonic())
+    url = mask(target.url)
+    return Record(
+        run, target.seq, url, method, None, error, detail, now,
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, attempts, None, None, None, False, target.fields,
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""What becomes of the targets that a dead worker had in hand: the log knows which were finished.
+
+A worker reports a batch after its lines are in the log, so between the two it may die with records
+written and untold. They are found there, from the place where the log stood when the oldest of the
+targets was read; what is not found is fetched again. So each target has exactly one record.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from crawler.codec import decode, encode
+from crawler.fetch import unsent
+from crawler.ledger import DEATHS_TO_LOSE
+from crawler.log import SharedLog, log_size, recorded
+from crawler.record import Record, Target
+from crawler.samples import GroupNames, Samples
+from crawler.settings import Settings
+from crawler.worker import BatchResult, Order
+
+_MARK_EVERY: Final = 5000
+
+
+class LogRecovery:
+    """The pool's ``Recovery`` for a run with or without a log."""
+
+    def __init__(self, order: Order, settings: Settings, log: SharedLog | None) -> None:
+        self._order = order
+        self._settings = settings
+        self._log = log
+        self._names = GroupNames()
+        self._mark_seqs: list[int] = []
+        self._mark_offsets: list[int] = []
+
+    def watch(self, targets: Iterable[Target]) -> Iterator[Target]:
+        """Pass targets on, noting now and then how long the log was when one was read."""
+        for count, target in enumerate(targets):
+            if self._log is not None and count % _MARK_EVERY == 0:
+                self._mark_seqs.append(target.seq)
+                self._mark_offsets.append(log_size(self._log.path))
+            yield target
+
+    def salvage(self, items: Sequence[Target]) -> tuple[BatchResult | None, list[Target]]:
+        """Find what the log holds of ``items``; give that as a result, and the other items."""
+        if self._log is None:
+            return None, list(items)
+        mark = bisect_right(self._mark_seqs, items[0].seq) - 1
+        seqs = {target.seq for target in items}
+        lines = recorded(
+            self._log.path, self._order.run, seqs, offset=self._mark_offsets[max(0, mark)]
+        )
+        rest = [target for target in items if target.seq not in lines]
+        if not lines:
+            return None, rest
+        return self._result([(decode(line), line) for line in lines.values()]), rest
+
+    def lost(self, item: Target) -> BatchResult:
+        """Record a target that was in hand at too many deaths as ``worker_lost``."""
+        words = f"{DEATHS_TO_LOSE} workers died with this URL in hand"
+        method = item.method or self._settings.method
+        record = unsent(self._order.run, item, method, "worker_lost", words)
+        line = encode(record)
+        if self._log is not None:
+            writer = self._log.open()
+            writer.append([line])
+            writer.close()
+        return self._result([(record, line)])
+
+    def merge(self, results: Sequence[BatchResult]) -> BatchResult:
+        """Put the parts of a batch together, its lines in input order."""
+        lines = None
+        if self._order.keep_lines:
+            lines = sorted(line for part in results for line in part.lines or ())
+        samples = tuple(samples for part in results for samples in part.samples)
+        return BatchResult(sum(part.records for part in results), samples, lines)
+
+    def _result(self, rows: list[tuple[Record, bytes]]) -> BatchResult:
+        samples = Samples(self._order.group_by, self._names)
+        for record, _ in rows:
+            samples.add(record)
+        lines = sorted((record.seq, line) for record, line in rows)
+        return BatchResult(len(rows), (samples,), lines if self._order.keep_lines else None)

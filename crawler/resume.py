@@ -1,0 +1,102 @@
+"""What a log says was done already, so that a run that was cut off can go on.
+
+Resumed is the newest run in the log. A target is done when it has a record (with ``--retry-failed``
+a record without an error), and the list must be the one that the run began with: a record whose URL
+is not that of its place in the list is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from crawler.codec import decode
+from crawler.errors import LogError
+from crawler.log import read_log
+from crawler.record import Target
+from crawler.urls import InvalidUrl, mask, wire_url
+
+_TAIL_BYTES: Final = 1 << 20
+_OPEN: Final = 0
+
+
+class Done:
+    """The targets that need no request any more: 5 bytes of memory each."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.count = 0
+        self._state = bytearray()
+        self._urls: array[int] = array("I")
+
+    def note(self, seq: int, url: str, *, finished: bool) -> None:
+        """Note the newest record of a target."""
+        if seq >= len(self._state):
+            missing = seq + 1 - len(self._state)
+            self._state.extend(bytes(missing))
+            self._urls.extend([0] * missing)
+        self.count += finished - (self._state[seq] == _FINISHED)
+        self._state[seq] = _FINISHED if finished else _FAILED
+        self._urls[seq] = _digest(url)
+
+    def open_targets(self, targets: Iterable[Target]) -> Iterator[Target]:
+        """Yield the targets that are still to be fetched.
+
+        Raises ``LogError`` at the first one whose record is of another URL.
+        """
+        known = len(self._state)
+        for target in targets:
+            seq = target.seq
+            if seq < known and self._state[seq] != _OPEN:
+                if self._urls[seq] != _digest(_shown(target.url)):
+                    raise LogError(
+                        f"target {seq + 1} of the list is not what run {self.run} fetched there: "
+                        "the list has changed; give the same list, or start without --resume"
+                    )
+                if self._state[seq] == _FINISHED:
+                    continue
+            yield target
+
+
+_FAILED: Final = 1
+_FINISHED: Final = 2
+
+
+def load_done(path: Path, *, retry_failed: bool) -> Done | None:
+    """Read what the newest run in a log has done; None when the log holds no run.
+
+    Raises ``LogError`` when the log cannot be read.
+    """
+    run = newest_run(path)
+    if run is None:
+        return None
+    done = Done(run)
+    for record in read_log(path, run=run):
+        done.note(record.seq, record.url, finished=record.error is None or not retry_failed)
+    return done
+
+
+def newest_run(path: Path) -> str | None:
+    """Give the run id of a log's last line, None for an empty or absent log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return None
+    return decode(lines[-1]).run if lines else None
+
+
+def _shown(url: str) -> str:
+    try:
+        return wire_url(url).shown
+    except InvalidUrl:
+        return mask(url)
+
+
+def _digest(url: str) -> int:
+    return zlib.crc32(url.encode("utf-8", "backslashreplace"))

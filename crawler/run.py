@@ -1,0 +1,327 @@
+"""The library's front door: compose targets, pool, record log, progress and summary into a run.
+
+``crawl(urls)`` does it all and gives a ``Run``; ``crawl.stream(urls)`` yields records in input
+order as they come; ``Crawling`` is the run itself, for those who show progress and stop it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import resource
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from crawler.codec import decode
+from crawler.errors import LogError, UsageError
+from crawler.export import writer_for
+from crawler.log import RunLock, SharedLog, index_log, repair
+from crawler.pool import Pool
+from crawler.record import Record, Target
+from crawler.recovery import LogRecovery
+from crawler.resume import Done, load_done
+from crawler.session import beyond_curl, build_session
+from crawler.settings import Settings, available_cores
+from crawler.summary import Results, RunClock, Summary, load_pandas, records_frame
+from crawler.targets import targets_from
+from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_event_loop
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import requests
+
+Take = Literal["new", "resume", "retry_failed"]
+"""What to do with a log that exists: append a new run, go on with the newest, or redo its failures
+as well."""
+
+_WINDOW_LEAST: Final = 10_000
+_WINDOW_PER_CONNECTION: Final = 100
+"""Targets read and not yet given out in order: so many that stragglers at the head of the order
+leave no connection idle, even if every hundredth target waits for its time-out."""
+
+
+_OTHER_FILES: Final = 200
+
+
+def _to_warnings(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to run. ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines,
+    ``.csv`` or ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent.
+    """
+
+    targets: Iterable[Target]
+    settings: Settings
+    out: Path | None = None
+    keep_lines: bool = False
+    take: Take = "new"
+    wait_for_lock: bool = False
+    session: requests.Session | None = None
+    warn: Callable[[str], None] = _to_warnings
+
+
+class Crawling:
+    """A run under way: iterate over its results, in input order, inside ``with``."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.settings, self._session = _with_engine(job.settings, job.session)
+        self._export = None if job.out is None else writer_for(job.out)
+        self.log = _log_path(job.out, exports=self._export is not None)
+        self.run = _new_run_id()
+        self.resumed = 0
+        self.summary = Summary(job.settings.group_by)
+        self._pool: Pool | None = None
+        self._importing = threading.Thread(target=load_pandas, daemon=True)
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Crawling:
+        with self._cleanup:
+            done = self._take_log()
+            targets = self._job.targets if done is None else done.open_targets(self._job.targets)
+            self._results = self._start(targets)
+            self._cleanup = self._cleanup.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._cleanup.close()
+
+    def __iter__(self) -> Iterator[BatchResult]:
+        for result in self._results:
+            for samples in result.samples:
+                self.summary.add(samples)
+            yield result
+
+    def stop(self, grace_s: float) -> None:
+        """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
+        if self._pool is not None:
+            self._pool.stop(grace_s)
+
+    def finish(self) -> Results:
+        """End the workers, write the export if one was asked for, and sum the run up."""
+        wall_s = time.monotonic() - self._began_s
+        if self._pool is not None:
+            self._pool.close()
+        clock = RunClock(wall_s, _cpu_s() - self._began_cpu_s, available_cores())
+        if self._export is not None:
+            self._write_export()
+        return self.summary.finish(clock)
+
+    def _take_log(self) -> Done | None:
+        if self.log is None:
+            if self._job.take != "new":
+                raise UsageError("--resume and --retry-failed need a record log: give --out FILE")
+            return None
+        self._cleanup.enter_context(RunLock(self.log, wait=self._job.wait_for_lock))
+        repaired = repair(self.log)
+        if repaired is not None:
+            self._job.warn(repaired)
+        if self._job.take == "new":
+            return None
+        done = load_done(self.log, retry_failed=self._job.take == "retry_failed")
+        if done is None:
+            raise LogError(f"{self.log}: there is no run to resume; start one without --resume")
+        self.run, self.resumed = done.run, done.count
+        return done
+
+    def _start(self, targets: Iterable[Target]) -> Iterator[BatchResult]:
+        settings = self.settings
+        _allow_files(settings)
+        log = None if self.log is None else SharedLog(self.log, settings.fsync)
+        if log is not None:
+            log.open().close()
+        order = Order(self.run, settings.group_by, self._job.keep_lines)
+        recovery = LogRecovery(order, settings, log)
+        self._pool = Pool(
+            settings.processes,
+            initialize,
+            (log, self._session, settings),
+            concurrency=settings.concurrency,
+            loop_factory=new_event_loop,
+            warn=self._job.warn,
+            before_start=self._finish_importing,
+        )
+        self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
+        self._cleanup.enter_context(self._pool)
+        self._importing.start()
+        window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
+        return self._pool.imap_batches(
+            partial(fetch_batch, order), recovery.watch(targets), window=window, recovery=recovery
+        )
+
+    def _finish_importing(self) -> None:
+        """Let no worker be forked while another thread holds the import system's locks."""
+        if self._importing.ident is not None:
+            self._importing.join()
+
+    def _write_export(self) -> None:
+        assert self._export is not None
+        assert self._job.out is not None
+        assert self.log is not None
+        index = index_log(self.log, self.run)
+        self._export(self._job.out, index.records(), index.columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run that has ended: its id, its log (None if none was kept), and its figures."""
+
+    id: str
+    log: Path | None
+    results: Results
+    _lines: tuple[bytes, ...]
+
+    def records(self) -> Iterator[Record]:
+        """Yield the run's records in input order; a target fetched again counts with its newest."""
+        if self.log is None:
+            return map(decode, self._lines)
+        return index_log(self.log, self.id).records()
+
+    def frame(self) -> pd.DataFrame:
+        """Give a row a record, in input order; see ``summary.records_frame`` for the dtypes."""
+        return records_frame(self.records())
+
+    def summary(self) -> pd.DataFrame:
+        """Give a row a group and a last row ``total``; see ``summary.Results.frame``."""
+        return self.results.frame
+
+
+class _Crawl:
+    """``crawl``: call it, or call its ``stream``."""
+
+    def __call__(
+        self,
+        urls: Iterable[str | Target],
+        *,
+        out: str | os.PathLike[str] | None = None,
+        take: Take = "new",
+        session: requests.Session | None = None,
+        settings: Settings | None = None,
+        **options: Any,  # noqa: ANN401 - the fields of Settings
+    ) -> Run:
+        """Fetch every URL and give the ``Run`` when all are done.
+
+        ``urls`` is read lazily. ``out`` keeps the records in a file; without it they are kept in
+        memory. ``options`` are fields of ``Settings``. Raises a ``CrawlError`` where something
+        cannot be used or written; a URL that cannot be fetched is a record, not an error.
+        """
+        job = _job(urls, out, take, session, settings, options, keep_lines=out is None)
+        lines: list[bytes] = []
+        with Crawling(job) as crawling:
+            for result in crawling:
+                lines.extend(line for _, line in result.lines or ())
+            results = crawling.finish()
+        return Run(crawling.run, crawling.log, results, tuple(lines))
+
+    def stream(
+        self,
+        urls: Iterable[str | Target],
+        *,
+        out: str | os.PathLike[str] | None = None,
+        take: Take = "new",
+        session: requests.Session | None = None,
+        settings: Settings | None = None,
+        **options: Any,  # noqa: ANN401 - the fields of Settings
+    ) -> Iterator[Record]:
+        """Yield a record for each URL, in input order, as soon as it and all before it are there.
+
+        Arguments and errors as ``crawl``. Closing the iterator ends the run.
+        """
+        return _stream(_job(urls, out, take, session, settings, options, keep_lines=True))
+
+
+crawl: Final = _Crawl()
+
+
+def _stream(job: Job) -> Iterator[Record]:
+    with Crawling(job) as crawling:
+        for result in crawling:
+            for _, line in result.lines or ():
+                yield decode(line)
+        crawling.finish()
+
+
+def _job(
+    urls: Iterable[str | Target],
+    out: str | os.PathLike[str] | None,
+    take: Take,
+    session: requests.Session | None,
+    settings: Settings | None,
+    options: dict[str, Any],
+    *,
+    keep_lines: bool,
+) -> Job:
+    if isinstance(urls, str):
+        raise UsageError(f"crawl takes a list of URLs, not one string: crawl([{urls[:60]!r}])")
+    known = [field.name for field in fields(Settings)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise UsageError(f"there is no option {name}: {hint}")
+    return Job(
+        targets=targets_from(urls),
+        settings=replace(settings or Settings(), **options),
+        out=None if out is None else Path(out),
+        keep_lines=keep_lines,
+        take=take,
+        session=session,
+    )
+
+
+def _with_engine(
+    settings: Settings, session: requests.Session | None
+) -> tuple[Settings, requests.Session]:
+    """Choose the engine: libcurl, unless the session holds what libcurl cannot do."""
+    if session is None:
+        session = build_session(settings)
+    reason = beyond_curl(session)
+    if settings.engine == "auto":
+        return replace(settings, engine="curl" if reason is None else "requests"), session
+    if settings.engine == "curl" and reason is not None:
+        raise UsageError(f"--engine curl cannot do what the session asks ({reason}): use requests")
+    return settings, session
+
+
+def _allow_files(settings: Settings) -> None:
+    """Raise the soft limit of open files to what the connections need (workers inherit it)."""
+    need = 2 * settings.concurrency + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return
+    if hard != resource.RLIM_INFINITY and hard < need:
+        most = max(1, (hard - _OTHER_FILES) // 2)
+        raise UsageError(
+            f"--concurrency {settings.concurrency} needs {need} open files and the limit here is "
+            f"{hard}: raise it (ulimit -Hn), or give at most --concurrency {most}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+def _log_path(out: Path | None, *, exports: bool) -> Path | None:
+    if out is not None and (out.is_dir() or not out.name):
+        raise LogError(f"cannot write {out}: it is a directory; give a file in it")
+    if out is None or not exports:
+        return out
+    return out.with_name(out.name + ".log")
+
+
+def _new_run_id() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,323 @@
+"""The child side: a worker process fetches the targets of its batches, many at once.
+
+``initialize`` injects what cannot travel with a task: the log's lock and the HTTP session.
+``fetch_batch`` is the pool's function, a ``functools.partial`` of it the run's target. A line is in
+the log before its batch is reported. Runners, one for each of the worker's connections, take one
+job after another; a job to be retried sleeps outside of them and comes back to the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from crawler.codec import encode
+from crawler.fetch import Plan, attempt
+from crawler.log import LogWriter, SharedLog
+from crawler.pool_worker import Desk
+from crawler.record import Record, Target
+from crawler.retry import Attempt, retry, worth_retrying
+from crawler.samples import GroupNames, Samples
+from crawler.session import Profile, cookie_header, profile
+from crawler.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
+
+    from crawler.engines.base import Engine
+
+_FLUSH_LINES: Final = 128
+_FLUSH_S: Final = 0.005
+_AHEAD_S: Final = 0.03
+"""Work is asked for so far ahead of need: a few round trips to the parent."""
+_AHEAD_MOST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run wants of its workers. ``keep_lines`` sends the records' lines to the parent."""
+
+    run: str
+    group_by: str
+    keep_lines: bool
+
+
+class BatchResult(NamedTuple):
+    """What a worker reports of a batch: how many records, their figures, and their lines.
+
+    ``lines`` are ``(seq, line)`` in the order of ``seq``, None unless the order asked for them.
+    """
+
+    records: int
+    samples: tuple[Samples, ...]
+    lines: list[tuple[int, bytes]] | None
+
+
+class _Injected(threading.local):
+    """What ``initialize`` left for this worker: a process, or a thread of the parent."""
+
+    log: SharedLog | None
+    session: requests.Session
+    settings: Settings
+    engine: Engine
+    profile: Profile
+    station: Station | None
+
+
+_injected = _Injected()
+
+
+def initialize(lock: SharedLog | None, session: requests.Session, settings: Settings) -> None:
+    """Inject the log's lock and the HTTP session into this worker: the pool's ``initializer``."""
+    _injected.log = lock
+    _injected.session = session
+    _injected.settings = settings
+    _injected.profile = profile(session, settings)
+    _injected.station = None
+
+
+def new_event_loop(share: int) -> asyncio.AbstractEventLoop:
+    """Make the engine, for ``share`` connections, and the loop that it works in."""
+    settings = _injected.settings
+    if settings.engine == "requests":
+        from crawler.engines.requests import RequestsEngine
+
+        _injected.engine = RequestsEngine(_injected.session, settings, threads=share)
+        return asyncio.SelectorEventLoop()
+    from crawler.engines.curl import CurlEngine
+
+    engine = CurlEngine(_injected.profile, settings, connections=share)
+    _injected.engine = engine
+    return engine.new_event_loop()
+
+
+async def fetch_batch(order: Order, targets: list[Target], desk: Desk) -> BatchResult:
+    """Fetch every target of a batch; give what was finished when the run is stopped first."""
+    station = _injected.station
+    if station is None:
+        station = _injected.station = Station(order, desk)
+    batch = station.add(targets)
+    try:
+        await batch.done
+    except asyncio.CancelledError:
+        station.flush()
+    return batch.result()
+
+
+def _plan(run: str) -> Plan:
+    session, common = _injected.session, _injected.profile
+    cookies_for = partial(cookie_header, session) if common.scoped_cookies else None
+    return Plan(run, _injected.engine, common, _injected.settings, cookies_for)
+
+
+class Batch:
+    """Targets that are reported together, and what has come of them."""
+
+    __slots__ = ("_count", "_lines", "_samples", "done", "open")
+
+    def __init__(
+        self, size: int, samples: Samples, done: asyncio.Future[None], *, keep_lines: bool
+    ) -> None:
+        self.open = size
+        self.done = done
+        self._count = 0
+        self._samples = samples
+        self._lines: list[tuple[int, bytes]] | None = [] if keep_lines else None
+
+    def add(self, record: Record, line: bytes) -> None:
+        """Note one finished record and its line."""
+        self.open -= 1
+        self._count += 1
+        self._samples.add(record)
+        if self._lines is not None:
+            self._lines.append((record.seq, line))
+
+    def result(self) -> BatchResult:
+        """Give what was finished so far."""
+        if self._lines is not None:
+            self._lines.sort()
+        return BatchResult(self._count, (self._samples,), self._lines)
+
+
+class Job(NamedTuple):
+    """An attempt to be made. ``answer`` is who waits for a retry's outcome, None for the first."""
+
+    target: Target
+    batch: Batch
+    number: int = 1
+    answer: asyncio.Future[Attempt] | None = None
+
+
+class Station:
+    """The worker's workplace: jobs lined up, runners at work on them, lines on their way out."""
+
+    def __init__(self, order: Order, desk: Desk) -> None:
+        self._order = order
+        self._desk = desk
+        self._settings = _injected.settings
+        self._plan = _plan(order.run)
+        self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
+        self._loop = asyncio.get_running_loop()
+        self._known = GroupNames()
+        self._jobs: deque[Job] = deque()
+        self._parked: deque[asyncio.Future[None]] = deque()
+        self._lines: list[bytes] = []
+        self._open: set[Batch] = set()
+        self._complete: list[Batch] = []
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._retries: dict[asyncio.Task[None], Batch] = {}
+        self._demand = Demand(desk)
+        self._failure: BaseException | None = None
+        desk.on_stop = self._begin_nothing
+        self._runners = [self._loop.create_task(self._run()) for _ in range(desk.share)]
+
+    def add(self, targets: Sequence[Target]) -> Batch:
+        """Line up a batch."""
+        samples = Samples(self._order.group_by, self._known)
+        done = self._loop.create_future()
+        batch = Batch(len(targets), samples, done, keep_lines=self._order.keep_lines)
+        if self._failure is not None:
+            done.set_exception(self._failure)
+            return batch
+        self._open.add(batch)
+        self._demand.arrived(len(targets))
+        self._jobs.extend([Job(target, batch) for target in targets])
+        self._wake(len(targets))
+        return batch
+
+    def _wake(self, count: int) -> None:
+        for _ in range(min(count, len(self._parked))):
+            self._parked.popleft().set_result(None)
+
+    async def _run(self) -> None:
+        """Be one connection's worth of work: one job after another, parked when there is none."""
+        jobs = self._jobs
+        while True:
+            while not jobs:
+                pause = self._loop.create_future()
+                self._parked.append(pause)
+                await pause
+            job = jobs.popleft()
+            self._demand.taken(len(jobs))
+            try:
+                outcome = await attempt(self._plan, job.target, job.number)
+                self._settle(job, outcome)
+            except Exception as exc:
+                self._give_up(exc)
+
+    def _settle(self, job: Job, outcome: Attempt) -> None:
+        self._demand.finished += 1
+        if job.answer is not None:
+            if not job.answer.done():
+                job.answer.set_result(outcome)
+        elif worth_retrying(outcome, self._settings) and not self._desk.stopping:
+            task = self._loop.create_task(self._retry(job, outcome))
+            self._retries[task] = job.batch
+            task.add_done_callback(self._retries.pop)
+        else:
+            self._record(job.batch, outcome.record)
+
+    def _give_up(self, exc: Exception) -> None:
+        """A bug, or the log cannot be written: every batch ends with it, this and later ones."""
+        self._failure = exc
+        for batch in self._open:
+            if not batch.done.done():
+                batch.done.set_exception(exc)
+        self._open.clear()
+
+    async def _retry(self, job: Job, first: Attempt) -> None:
+        def again(number: int) -> asyncio.Future[Attempt]:
+            answer: asyncio.Future[Attempt] = self._loop.create_future()
+            self._jobs.appendleft(Job(job.target, job.batch, number, answer))
+            self._wake(1)
+            return answer
+
+        try:
+            outcome = await retry(first, again, self._settings)
+            self._record(job.batch, outcome.record)
+        except Exception as exc:
+            self._give_up(exc)
+
+    def _record(self, batch: Batch, record: Record) -> None:
+        line = encode(record)
+        self._lines.append(line)
+        batch.add(record, line)
+        self._account(batch)
+        if len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+
+    def _account(self, batch: Batch) -> None:
+        """A target of the batch is done with: report the batch, after a flush, with its last."""
+        if batch.open == 0:
+            self._complete.append(batch)
+        if self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush_due)
+
+    def _flush_due(self) -> None:
+        try:
+            self.flush()
+        except Exception as exc:
+            self._give_up(exc)
+
+    def flush(self) -> None:
+        """Append what is finished to the log, then report the batches that are complete."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        if self._lines and self._log is not None:
+            self._log.append(self._lines)
+        self._lines.clear()
+        for batch in self._complete:
+            self._open.discard(batch)
+            if not batch.done.done():
+                batch.done.set_result(None)
+        self._complete.clear()
+
+    def _begin_nothing(self) -> None:
+        """The run is to stop: give back what was not begun; what is in flight goes on."""
+        given_back = [job.batch for job in self._jobs if job.answer is None]
+        self._jobs.clear()
+        for task, batch in self._retries.items():
+            task.cancel()
+            given_back.append(batch)
+        for batch in given_back:
+            batch.open -= 1
+            self._account(batch)
+
+
+class Demand:
+    """How much to ask the parent for: what is finished in the time that an answer needs.
+
+    Slow replies need a few items at hand, fast ones hundreds; so the pace of what was finished
+    since the last time decides, and batches become as large as the work is fast.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._least = self._goal = max(2, desk.share // 4)
+        self._coming = desk.share
+        self._asked_s = time.monotonic()
+        self.finished = 0
+
+    def arrived(self, count: int) -> None:
+        """Note items that came; after a death some come that were not asked for."""
+        self._coming = max(0, self._coming - count)
+
+    def taken(self, left: int) -> None:
+        """Note that an item was begun and ``left`` wait; ask for more where that is too few."""
+        if left + self._coming > self._goal // 2 or self._desk.stopping:
+            return
+        now = time.monotonic()
+        pace = self.finished / max(now - self._asked_s, 1e-6)
+        self._goal = max(self._least, min(_AHEAD_MOST, int(pace * _AHEAD_S)))
+        count = self._goal - left - self._coming
+        if count > 0:
+            self.finished, self._asked_s = 0, now
+            self._coming += count
+            self._desk.more(count)

@@ -1,0 +1,76 @@
+"""What many tests share: the demo API in a process of its own, and the command as users run it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of a ``crawl`` that runs with this interpreter."""
+    return [sys.executable, "-m", "crawler", *map(str, arguments)]
+
+
+def crawl(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end and give what it said."""
+    options.setdefault("timeout", 60)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, encoding="utf-8", **options
+    )
+
+
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """The records of a log, as plain JSON reads them; a line that is none fails the test."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_each_once(path: Path, count: int) -> None:
+    """One record for each target of the list: none lost, none doubled."""
+    times = Counter(record["seq"] for record in records_of(path))
+    doubled = {seq: n for seq, n in times.items() if n > 1}
+    missing = set(range(count)) - set(times)
+    assert not doubled, f"doubled: {dict(list(doubled.items())[:5])}"
+    assert not missing, f"lost {len(missing)}: {sorted(missing)[:5]}"
+    assert set(times) == set(range(count))
+
+
+@contextlib.contextmanager
+def demo_process() -> Iterator[str]:
+    """The demo API in a process of its own; gives its URL."""
+    server = subprocess.Popen(
+        command("demo", "--port", "0"), stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().split()[-1]
+    finally:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[str]:
+    """URL of a demo API for the whole session."""
+    with demo_process() as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests talk to loopback directly, whatever the machine's environment says."""
+    for name in list(os.environ):
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(name)

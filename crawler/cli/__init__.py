@@ -1,0 +1,60 @@
+"""The command line: verbs, and one place where failures become a line and an exit code.
+
+A verb imports its body only when it is called: ``crawl --help`` loads click and nothing heavier.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from crawler.cli.completion import answer_shell, completion_command
+from crawler.cli.demo import demo_command
+from crawler.cli.failures import guarded
+from crawler.cli.grouped import VerbGroup
+from crawler.cli.run_command import run_command
+from crawler.settings import VERSION
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's way to call
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"crawl {VERSION}")
+        ctx.exit()
+
+
+command_line: Final = VerbGroup(
+    "crawl",
+    default=run_command,
+    verbs=[demo_command, completion_command],
+    options=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Show the version and exit.",
+        )
+    ],
+    help="""Fetch URLs in parallel, time each request, keep a record of each, print a summary.
+
+Without a verb, `crawl` is `crawl run`, whose options these are.""",
+)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run ``crawl`` with ``args``; return its exit code (see ``crawler.cli.failures``)."""
+
+    def body() -> int:
+        completed = answer_shell(command_line)
+        if completed is not None:
+            return completed
+        with command_line.make_context("crawl", list(args)) as ctx:
+            code = command_line.invoke(ctx)
+        return code if isinstance(code, int) else 0
+
+    debug = "--debug" in args or os.environ.get("CRAWL_DEBUG", "") not in ("", "0")
+    return guarded(body, debug=debug)

@@ -1,0 +1,154 @@
+"""The run verb: fetch a list, show how it goes, print the summary.
+
+Records and the summary go to stdout, all talk to stderr. The first Ctrl-C (or SIGTERM) begins
+nothing new and gives what is in flight a grace; the second ends the command at once. Whatever
+happens, what was recorded stays recorded.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from crawler.cli.options import RunOptions
+from crawler.progress import Progress
+from crawler.report.machine import to_csv, to_json
+from crawler.report.text import render
+from crawler.run import Crawling, Job, Take
+from crawler.settings import Settings
+from crawler.summary import Results
+from crawler.targets import TargetList, open_targets
+
+GRACE_S: Final = 5.0
+"""What is in flight at the first Ctrl-C may take so long."""
+_SAME_PRESS_S: Final = 0.3
+"""One Ctrl-C may arrive twice, from the terminal and from a parent; a person is slower."""
+
+
+def execute(options: RunOptions, settings: Settings) -> int:
+    """Run it all; give the exit code: 0, 1 (more failures than allowed), 130 or 143 (stopped)."""
+    voice = _Voice()
+    with _targets(options) as targets:
+        job = Job(
+            targets=targets,
+            settings=settings,
+            out=None if options.out in ("-", "none") else Path(options.out),
+            keep_lines=options.out == "-",
+            take=_take(options),
+            wait_for_lock=options.wait,
+            warn=voice.say,
+        )
+        with Crawling(job) as crawling, _StopSignals(crawling, voice) as stopped:
+            _go_through(crawling, targets, options, voice)
+            results = crawling.finish()
+    _print_summary(results, options)
+    _conclude(crawling, options, voice)
+    if stopped.by is not None:
+        return 128 + stopped.by
+    live = crawling.summary.live()
+    return int(options.max_errors.exceeded(live.failed, live.count))
+
+
+def _targets(options: RunOptions) -> TargetList:
+    return open_targets(
+        options.urls,
+        options.url_files,
+        column=options.column,
+        keep=options.keep,
+        template=options.template,
+        stdin=sys.stdin.buffer,
+    )
+
+
+def _take(options: RunOptions) -> Take:
+    if options.retry_failed:
+        return "retry_failed"
+    return "resume" if options.resume else "new"
+
+
+class _Voice:
+    """Says things on stderr, above the bar where there is one."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+
+    def say(self, text: str) -> None:
+        if self.progress is None:
+            print(f"crawl: {text}", file=sys.stderr)
+        else:
+            self.progress.write(f"crawl: {text}")
+
+
+class _StopSignals:
+    """Turns the first SIGINT or SIGTERM into a stop with a grace, and the second into the end."""
+
+    def __init__(self, crawling: Crawling, voice: _Voice) -> None:
+        self._crawling = crawling
+        self._voice = voice
+        self._first_s = 0.0
+        self.by: int | None = None
+
+    def __enter__(self) -> _StopSignals:
+        self._before = {
+            number: signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.by is None:
+            self.by, self._first_s = number, now
+            self._crawling.stop(GRACE_S)
+            self._voice.say(
+                f"stopping: what is in flight gets {GRACE_S:.0f} s; again to stop at once"
+            )
+        elif now - self._first_s > _SAME_PRESS_S:
+            raise KeyboardInterrupt
+
+
+def _go_through(
+    crawling: Crawling, targets: TargetList, options: RunOptions, voice: _Voice
+) -> None:
+    """Take in the results: records to stdout where asked for, the bar to stderr."""
+    out = sys.stdout.buffer
+    shown = not options.quiet and sys.stderr.isatty()
+    total = targets.total if shown else None
+    stream = sys.stderr if shown else io.StringIO()
+    with Progress(total, stream=stream, done=crawling.resumed) as progress:
+        voice.progress = progress if shown else None
+        for result in crawling:
+            if result.lines is not None:
+                out.writelines(line for _, line in result.lines)
+                out.flush()
+            if progress.due():
+                progress.update(crawling.summary.live())
+        progress.update(crawling.summary.live())
+    voice.progress = None
+
+
+def _print_summary(results: Results, options: RunOptions) -> None:
+    """Print the summary to stdout, or to stderr where the records are on stdout."""
+    stream = sys.stderr if options.out == "-" else sys.stdout
+    if options.summary == "json":
+        print(to_json(results), end="", file=stream)
+    elif options.summary == "csv":
+        print(to_csv(results), end="", file=stream)
+    elif options.summary == "text":
+        print(render(results), end="", file=stream)
+
+
+def _conclude(crawling: Crawling, options: RunOptions, voice: _Voice) -> None:
+    if crawling.resumed:
+        voice.say(f"run {crawling.run} resumed: {crawling.resumed} were recorded already")
+    if options.out not in ("-", "none") and not options.quiet:
+        voice.say(f"records of run {crawling.run} are in {options.out}")

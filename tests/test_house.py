@@ -1,0 +1,280 @@
+"""The rules of the house, held on the source itself: floors, homes, sizes, light workers."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PACKAGE: Final = Path(__file__).resolve().parents[1] / "crawler"
+
+FLOORS: Final[dict[str, float]] = {
+    "errors.py": 0,
+    "record.py": 0,
+    "urls.py": 0.1,
+    "lists.py": 0.1,
+    "histogram.py": 0.1,
+    "decoding.py": 0.1,
+    "settings.py": 0.1,
+    "samples.py": 0.1,
+    "channel.py": 0.1,
+    "engines/__init__.py": 0.1,
+    "engines/base.py": 0.2,
+    "codec.py": 1,
+    "columns.py": 1,
+    "url_template.py": 1,
+    "session.py": 1,
+    "retry.py": 1,
+    "demo_pages.py": 1,
+    "engines/multi.py": 1,
+    "engines/http1.py": 1,
+    "engines/threads.py": 1,
+    "engines/exchange.py": 1,
+    "log.py": 1.1,
+    "targets.py": 1.1,
+    "summary.py": 1.1,
+    "progress.py": 1.1,
+    "demo_api.py": 1.1,
+    "engines/curl_options.py": 1.1,
+    "engines/curl.py": 1.2,
+    "engines/fake.py": 1.1,
+    "engines/transport.py": 1.1,
+    "engines/faults.py": 1.1,
+    "engines/requests.py": 1.2,
+    "export.py": 1.2,
+    "resume.py": 1.2,
+    "fetch.py": 2,
+    "pool_worker.py": 2,
+    "ledger.py": 2,
+    "report/__init__.py": 2,
+    "report/columns.py": 2,
+    "report/text.py": 2.1,
+    "report/machine.py": 2.1,
+    "worker.py": 2.1,
+    "recovery.py": 2.2,
+    "pool.py": 3,
+    "run.py": 4,
+    "__init__.py": 4.1,
+    "cli/values.py": 5,
+    "cli/failures.py": 5,
+    "cli/grouped.py": 5,
+    "cli/completion.py": 5,
+    "cli/options.py": 5.1,
+    "cli/run.py": 5.2,
+    "cli/demo.py": 5.2,
+    "cli/run_command.py": 5.3,
+    "cli/__init__.py": 5.4,
+    "__main__.py": 5.5,
+}
+"""Each file of ``crawler/`` and its floor: it imports from files on lower floors only.
+
+The whole number is the floor; the decimal orders the files that share one.
+"""
+
+UNBUILT_FILES_ALLOWED: Final = False
+"""Whether FLOORS may name files that do not exist (while the house is being built)."""
+
+HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "requests": ("session.py", "engines/requests.py", "engines/transport.py", "engines/faults.py"),
+    "urllib3": ("engines/requests.py", "engines/transport.py", "engines/faults.py"),
+    "pycurl": ("engines/curl.py", "engines/curl_options.py", "engines/multi.py"),
+    "tenacity": ("retry.py",),
+    "tqdm": ("progress.py",),
+    "pandas": ("summary.py",),
+    "numpy": ("summary.py", "histogram.py"),
+    "orjson": ("codec.py",),
+    "multiprocessing": ("pool.py",),
+    "click": ("cli/", "__main__.py"),
+    "click_default_group": ("cli/", "__main__.py"),
+    "idna": ("urls.py",),
+    "pyarrow": ("export.py",),
+}
+"""Each third party (and ``multiprocessing``) and the files, or folders, that may import it."""
+
+LONGEST_FUNCTION: Final = 50
+LONGEST_FILE: Final = 400
+MEDIAN_FUNCTION_BELOW: Final = 10
+
+
+def _source_files() -> list[str]:
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def _parsed(name: str) -> ast.Module:
+    return ast.parse((PACKAGE / name).read_text(encoding="utf-8"), filename=name)
+
+
+def _file_of(module: str) -> str | None:
+    """The file of a dotted module of the package; None for what is no module of it."""
+    parts = module.split(".")
+    if parts[0] != "crawler":
+        return None
+    for candidate in ("/".join([*parts[1:], "__init__.py"]), "/".join(parts[1:]) + ".py"):
+        if (PACKAGE / candidate).is_file():
+            return candidate
+    return None
+
+
+def _package_of(name: str) -> list[str]:
+    """The dotted package that ``name``'s relative imports start from, as parts."""
+    return ["crawler", *name.split("/")[:-1]]
+
+
+def _from_import(name: str, node: ast.ImportFrom) -> Iterator[str]:
+    package = _package_of(name)
+    base = package[: len(package) - node.level + 1] if node.level else []
+    module = ".".join([*base, *([node.module] if node.module else [])])
+    for alias in node.names:
+        member = f"{module}.{alias.name}"
+        yield member if _file_of(member) else module
+
+
+def _dynamic_import(node: ast.Call) -> Iterator[str]:
+    called = ast.unparse(node.func)
+    if called in ("importlib.import_module", "import_module", "__import__"):
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            yield first.value
+
+
+def _imports(name: str) -> list[tuple[int, str]]:
+    """Line and dotted name of all that a file imports: in functions and TYPE_CHECKING too."""
+    return sorted(set(_all_imports(name)))
+
+
+def _all_imports(name: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(_parsed(name)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, module) for module in _from_import(name, node))
+        elif isinstance(node, ast.Call):
+            yield from ((node.lineno, module) for module in _dynamic_import(node))
+
+
+def _functions() -> Iterator[tuple[str, int, int]]:
+    """File, line and number of lines (decorators and docstring aside) of every function."""
+    for name in _source_files():
+        for node in ast.walk(_parsed(name)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield name, node.lineno, _code_lines(node)
+
+
+def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    if ast.get_docstring(node) is None:
+        return lines
+    docstring = node.body[0]
+    return lines - ((docstring.end_lineno or docstring.lineno) - docstring.lineno + 1)
+
+
+def _is_at_home(name: str, homes: tuple[str, ...]) -> bool:
+    return any(name.startswith(home) if home.endswith("/") else name == home for home in homes)
+
+
+def test_every_file_has_a_floor() -> None:
+    """Every file in ``crawler/`` stands in the table of floors, and the table names no other."""
+    files = set(_source_files())
+    assert files - FLOORS.keys() == set(), "give these files a floor in FLOORS"
+    if not UNBUILT_FILES_ALLOWED:
+        assert FLOORS.keys() - files == set(), "these files are gone: take them out of FLOORS"
+
+
+@pytest.mark.parametrize("name", _source_files())
+def test_a_file_imports_from_lower_floors_only(name: str) -> None:
+    """A file imports from files on lower floors only; its own floor is no lower floor."""
+    floor = FLOORS.get(name, float("-inf"))
+    wrong = []
+    for line, module in _imports(name):
+        used = _file_of(module)
+        if used is not None and used != name and FLOORS.get(used, float("inf")) >= floor:
+            wrong.append(f"crawler/{name}:{line}: {used} is on floor {FLOORS.get(used)}")
+    assert not wrong, f"{name} is on floor {FLOORS.get(name)}:\n" + "\n".join(wrong)
+
+
+def _for_types_only(name: str) -> set[int]:
+    """The lines of a file that only a type checker runs."""
+    guards = (
+        node
+        for node in ast.walk(_parsed(name))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    return {line for node in guards for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+
+
+@pytest.mark.parametrize("name", _source_files())
+def test_each_third_party_has_one_home(name: str) -> None:
+    """A third party is imported in its home and nowhere else (but as a type), and each has one."""
+    wrong = []
+    types_only = _for_types_only(name)
+    for line, module in _imports(name):
+        if line in types_only:
+            continue
+        top = module.split(".")[0]
+        if top == "crawler" or (top in sys.stdlib_module_names and top not in HOMES):
+            continue
+        if not _is_at_home(name, HOMES.get(top, ())):
+            wrong.append(f"crawler/{name}:{line}: {top} may be imported in {HOMES.get(top)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_worker_imports_neither_pandas_nor_numpy() -> None:
+    """What a worker process needs loads neither pandas nor numpy: memory and start-up time."""
+    code = "import sys, crawler.worker; print(*{'pandas', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_functions_are_short() -> None:
+    """Half of all functions have under 10 lines, and none has more than 50 (docstring aside)."""
+    functions = list(_functions())
+    too_long = [
+        f"crawler/{name}:{line}: {n} lines" for name, line, n in functions if n > LONGEST_FUNCTION
+    ]
+    assert not too_long, "\n".join(too_long)
+    assert statistics.median(n for _, _, n in functions) < MEDIAN_FUNCTION_BELOW
+
+
+def test_files_are_small() -> None:
+    """No file has more than 400 lines."""
+    lengths = {name: len((PACKAGE / name).read_text().splitlines()) for name in _source_files()}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
+
+
+def test_no_file_is_named_for_nothing() -> None:
+    """No module is called utils, helpers, common or misc: a file is named for what it holds."""
+    nameless = {"utils", "util", "helpers", "common", "misc"}
+    assert [name for name in _source_files() if Path(name).stem in nameless] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "imported"),
+    [
+        ("import requests.adapters", "requests.adapters"),
+        ("def f():\n    import pandas", "pandas"),
+        ("if TYPE_CHECKING:\n    from crawler.record import Record", "crawler.record"),
+        ("from crawler import errors", "crawler.errors"),
+        ("from .base import Reply", "crawler.engines.base"),
+        ("from .. import settings", "crawler.settings"),
+        ("import importlib\nimportlib.import_module('pandas')", "pandas"),
+    ],
+)
+def test_the_reader_of_imports_sees_every_form(
+    source: str, imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports are seen wherever they stand: in functions, relative, dynamic."""
+    (tmp_path / "engines").mkdir()
+    for name in ("record.py", "errors.py", "settings.py", "engines/base.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "engines/some.py").write_text(source)
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
+    assert imported in [module for _, module in _imports("engines/some.py")]

@@ -22,6 +22,9 @@ _GZIP_FIRST_BYTE: Final = 0x1F
 class TooLarge(Exception):
     """The decoded body is larger than the limit; ``str`` says so in one line."""
 
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is larger than {limit_bytes} bytes (--max-body)")
+
 
 class DecodeFailed(Exception):
     """The body is not what its Content-Encoding says; ``str`` tells why in one line."""
@@ -74,7 +77,7 @@ class Decoder:
 
     def _take(self, piece: bytes) -> None:
         if self.size + len(piece) > self._limit_bytes:
-            raise TooLarge(f"the body is larger than {self._limit_bytes} bytes (--max-body)")
+            raise TooLarge(self._limit_bytes)
         self.size += len(piece)
         if self._sink is not None and piece:
             self._sink(piece)

@@ -59,6 +59,7 @@ def _to_warnings(text: str) -> None:
 class Job:
     """What to run. ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines,
     ``.csv`` or ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent.
+    Without ``tables`` the run ends with no summary, and pandas is not imported.
     """
 
     targets: Iterable[Target]
@@ -69,6 +70,7 @@ class Job:
     wait_for_lock: bool = False
     session: requests.Session | None = None
     warn: Callable[[str], None] = _to_warnings
+    tables: bool = True
 
 
 class Crawling:
@@ -108,15 +110,15 @@ class Crawling:
         if self._pool is not None:
             self._pool.stop(grace_s)
 
-    def finish(self) -> Results:
-        """End the workers, write the export if one was asked for, and sum the run up."""
+    def finish(self) -> RunClock:
+        """End the workers, and write the export if one was asked for; tell what the run took."""
         wall_s = time.monotonic() - self._began_s
         if self._pool is not None:
             self._pool.close()
         clock = RunClock(wall_s, _cpu_s() - self._began_cpu_s, available_cores())
         if self._export is not None:
             self._write_export()
-        return self.summary.finish(clock)
+        return clock
 
     def _take_log(self) -> Done | None:
         if self.log is None:
@@ -154,7 +156,8 @@ class Crawling:
         )
         self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
         self._cleanup.enter_context(self._pool)
-        self._importing.start()
+        if self._job.tables:
+            self._importing.start()
         window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         return self._pool.imap_batches(
             partial(fetch_batch, order), recovery.watch(targets), window=window, recovery=recovery
@@ -216,13 +219,13 @@ class _Crawl:
         memory. ``options`` are fields of ``Settings``. Raises a ``CrawlError`` where something
         cannot be used or written; a URL that cannot be fetched is a record, not an error.
         """
-        job = _job(urls, out, take, session, settings, options, keep_lines=out is None)
+        job = _job(urls, out, take, session, settings, options, keep_lines=out is None, tables=True)
         lines: list[bytes] = []
         with Crawling(job) as crawling:
             for result in crawling:
                 lines.extend(line for _, line in result.lines or ())
-            results = crawling.finish()
-        return Run(crawling.run, crawling.log, results, tuple(lines))
+            clock = crawling.finish()
+        return Run(crawling.run, crawling.log, crawling.summary.finish(clock), tuple(lines))
 
     def stream(
         self,
@@ -238,7 +241,8 @@ class _Crawl:
 
         Arguments and errors as ``crawl``. Closing the iterator ends the run.
         """
-        return _stream(_job(urls, out, take, session, settings, options, keep_lines=True))
+        job = _job(urls, out, take, session, settings, options, keep_lines=True, tables=False)
+        return _stream(job)
 
 
 crawl: Final = _Crawl()
@@ -261,6 +265,7 @@ def _job(
     options: dict[str, Any],
     *,
     keep_lines: bool,
+    tables: bool,
 ) -> Job:
     if isinstance(urls, str):
         raise UsageError(f"crawl takes a list of URLs, not one string: crawl([{urls[:60]!r}])")
@@ -277,6 +282,7 @@ def _job(
         keep_lines=keep_lines,
         take=take,
         session=session,
+        tables=tables,
     )
 
 

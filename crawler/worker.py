@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crawler.codec import encode
+from crawler.engines.stepping import Waiting
 from crawler.fetch import Plan, attempt
 from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
@@ -92,7 +93,7 @@ def new_event_loop(share: int) -> asyncio.AbstractEventLoop:
         return asyncio.SelectorEventLoop()
     from crawler.engines.curl import CurlEngine
 
-    engine = CurlEngine(_injected.profile, settings, connections=share)
+    engine = CurlEngine(_injected.profile, settings, connections=share, awaited_by="runner")
     _injected.engine = engine
     return engine.new_event_loop()
 
@@ -166,7 +167,7 @@ class Station:
         self._loop = asyncio.get_running_loop()
         self._known = GroupNames()
         self._jobs: deque[Job] = deque()
-        self._parked: deque[asyncio.Future[None]] = deque()
+        self._parked: deque[Waiting] = deque()
         self._lines: list[bytes] = []
         self._open: set[Batch] = set()
         self._complete: list[Batch] = []
@@ -175,7 +176,9 @@ class Station:
         self._demand = Demand(desk)
         self._failure: BaseException | None = None
         desk.on_stop = self._begin_nothing
-        self._runners = [self._loop.create_task(self._run()) for _ in range(desk.share)]
+        self._runners = _injected.engine.runners
+        for _ in range(desk.share):
+            self._runners.run(self._run())
 
     def add(self, targets: Sequence[Target]) -> Batch:
         """Line up a batch."""
@@ -192,27 +195,32 @@ class Station:
         return batch
 
     def _wake(self, count: int) -> None:
+        """Let parked runners go on in a turn of the loop's own, not inside of whoever lines up."""
         for _ in range(min(count, len(self._parked))):
-            self._parked.popleft().set_result(None)
+            self._loop.call_soon(self._parked.popleft().set_result, None)
 
     async def _run(self) -> None:
         """Be one connection's worth of work: one job after another, parked when there is none."""
-        jobs = self._jobs
+        jobs, demand = self._jobs, self._demand
         while True:
             while not jobs:
-                pause = self._loop.create_future()
+                pause = self._runners.pause()
                 self._parked.append(pause)
                 await pause
             job = jobs.popleft()
-            self._demand.taken(len(jobs))
+            if len(jobs) <= demand.low:
+                demand.ask(len(jobs))
             try:
                 outcome = await attempt(self._plan, job.target, job.number)
-                self._settle(job, outcome)
+                demand.finished += 1
+                if outcome.record.error is None and job.answer is None:
+                    self._record(job.batch, outcome.record)
+                else:
+                    self._settle(job, outcome)
             except Exception as exc:
                 self._give_up(exc)
 
     def _settle(self, job: Job, outcome: Attempt) -> None:
-        self._demand.finished += 1
         if job.answer is not None:
             if not job.answer.done():
                 job.answer.set_result(outcome)
@@ -248,15 +256,11 @@ class Station:
         line = encode(record)
         self._lines.append(line)
         batch.add(record, line)
-        self._account(batch)
-        if len(self._lines) >= _FLUSH_LINES:
-            self.flush()
-
-    def _account(self, batch: Batch) -> None:
-        """A target of the batch is done with: report the batch, after a flush, with its last."""
         if batch.open == 0:
             self._complete.append(batch)
-        if self._flush_timer is None:
+        if len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+        elif self._flush_timer is None:
             self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush_due)
 
     def _flush_due(self) -> None:
@@ -288,7 +292,9 @@ class Station:
             given_back.append(batch)
         for batch in given_back:
             batch.open -= 1
-            self._account(batch)
+            if batch.open == 0:
+                self._complete.append(batch)
+        self._loop.call_soon(self._flush_due)
 
 
 class Demand:
@@ -302,6 +308,7 @@ class Demand:
         self._desk = desk
         self._least = self._goal = max(2, desk.share // 4)
         self._coming = desk.share
+        self.low = self._goal // 2
         self._asked_s = time.monotonic()
         self.finished = 0
 
@@ -309,13 +316,14 @@ class Demand:
         """Note items that came; after a death some come that were not asked for."""
         self._coming = max(0, self._coming - count)
 
-    def taken(self, left: int) -> None:
-        """Note that an item was begun and ``left`` wait; ask for more where that is too few."""
-        if left + self._coming > self._goal // 2 or self._desk.stopping:
+    def ask(self, left: int) -> None:
+        """Ask for more if what waits here, ``left``, and what is on its way are too few."""
+        if left + self._coming > self.low or self._desk.stopping:
             return
         now = time.monotonic()
         pace = self.finished / max(now - self._asked_s, 1e-6)
         self._goal = max(self._least, min(_AHEAD_MOST, int(pace * _AHEAD_S)))
+        self.low = self._goal // 2
         count = self._goal - left - self._coming
         if count > 0:
             self.finished, self._asked_s = 0, now

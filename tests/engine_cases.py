@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crawler.engines.base import Engine, Reply, Request
+from crawler.engines.curl import CurlEngine
 from crawler.engines.requests import RequestsEngine
-from crawler.session import build_session
+from crawler.session import build_session, profile
 from crawler.settings import Settings
 from tests.raw_server import OK, Peer, Script, answers
 
@@ -26,7 +27,15 @@ def _requests(settings: Settings) -> tuple[Engine, asyncio.AbstractEventLoop]:
     return engine, asyncio.new_event_loop()
 
 
+def _curl(settings: Settings) -> tuple[Engine, asyncio.AbstractEventLoop]:
+    engine = CurlEngine(
+        profile(build_session(settings), settings), settings, connections=CONNECTIONS
+    )
+    return engine, engine.new_event_loop()
+
+
 ENGINES: Final[Mapping[str, Callable[[Settings], tuple[Engine, asyncio.AbstractEventLoop]]]] = {
+    "curl": _curl,
     "requests": _requests,
 }
 """The engines that the shared suite runs against: each makes itself and the loop it works in."""

@@ -52,7 +52,7 @@ for round in range(rounds):
         signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.001, 0.35))
         seqs = sum(result.records for result in crawling)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        results = crawling.finish()
+        results = crawling.summary.finish(crawling.finish())
     total = results.frame.loc["total"]
     print(seqs, int(total["requests"]), int(total["failed"]), len(warnings), flush=True)
 """

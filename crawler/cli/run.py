@@ -42,11 +42,13 @@ def execute(options: RunOptions, settings: Settings) -> int:
             take=_take(options),
             wait_for_lock=options.wait,
             warn=voice.say,
+            tables=options.summary != "none",
         )
         with Crawling(job) as crawling, _StopSignals(crawling, voice) as stopped:
             _go_through(crawling, targets, options, voice)
-            results = crawling.finish()
-    _print_summary(results, options)
+            clock = crawling.finish()
+    if options.summary != "none":
+        _print_summary(crawling.summary.finish(clock), options)
     _conclude(crawling, options, voice)
     if stopped.by is not None:
         return 128 + stopped.by
@@ -143,7 +145,7 @@ def _print_summary(results: Results, options: RunOptions) -> None:
         print(to_json(results), end="", file=stream)
     elif options.summary == "csv":
         print(to_csv(results), end="", file=stream)
-    elif options.summary == "text":
+    else:
         print(render(results), end="", file=stream)
 
 

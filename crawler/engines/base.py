@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from crawler.engines.stepping import Runners
 from crawler.record import ErrorClass
 
 
@@ -54,7 +55,9 @@ class Reply(NamedTuple):
 
 
 class Engine(Protocol):
-    """Makes exchanges inside one event loop."""
+    """Makes exchanges inside one event loop, for the runners that it runs."""
+
+    runners: Runners
 
     async def exchange(self, request: Request) -> Reply:
         """Make one request and read its reply to the end."""

@@ -33,8 +33,11 @@ def run_options(settings: Settings) -> Options:
     return options
 
 
-def connection_options(profile: Profile) -> Options:
-    """Give the options for TLS and the proxy that a session asks for."""
+def connection_options(profile: Profile, *, own_origin: bool) -> Options:
+    """Give the options for TLS and the proxy that a session asks for.
+
+    The client's certificate is a credential, so it is shown to a target's own origin only.
+    """
     options: Options = []
     if profile.verify is False:
         options += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
@@ -42,10 +45,21 @@ def connection_options(profile: Profile) -> Options:
         options.append(_ca_option(profile.verify or True))
     if profile.proxies is not None and profile.proxies[0] == profile.proxies[1]:
         options.append((pycurl.PROXY, profile.proxies[0] or ""))
+    if not own_origin or profile.cert is None:
+        return options
     if isinstance(profile.cert, str):
-        options.append((pycurl.SSLCERT, profile.cert))
-    elif profile.cert is not None:
-        options += [(pycurl.SSLCERT, profile.cert[0]), (pycurl.SSLKEY, profile.cert[1])]
+        return [*options, (pycurl.SSLCERT, profile.cert)]
+    return [*options, (pycurl.SSLCERT, profile.cert[0]), (pycurl.SSLKEY, profile.cert[1])]
+
+
+def url_options(url: str, profile: Profile, settings: Settings) -> Options:
+    """Give the options that depend on the URL's scheme; none at all in most runs."""
+    options: Options = []
+    if settings.http == "2":
+        options.append((pycurl.HTTP_VERSION, _http2_for(url)))
+    proxies = profile.proxies
+    if proxies is not None and proxies[0] != proxies[1]:
+        options.append((pycurl.PROXY, proxies[url.startswith("https:")] or ""))
     return options
 
 
@@ -66,7 +80,7 @@ def header_list(request: Request, *, keepalive: bool) -> list[bytes]:
     return [line.encode("utf-8", "surrogateescape") for line in lines]
 
 
-def http2_for(url: str) -> int:
+def _http2_for(url: str) -> int:
     """Without TLS nothing is negotiated: HTTP/2 is spoken at once (RFC 9113, section 3.3)."""
     if url.startswith("https:"):
         return int(pycurl.CURL_HTTP_VERSION_2TLS)
@@ -81,7 +95,7 @@ _HTTP: Final = {
 
 ERRORS: Final[dict[int, ErrorClass]] = {
     pycurl.E_URL_MALFORMAT: "invalid_url",
-    pycurl.E_UNSUPPORTED_PROTOCOL: "invalid_url",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "protocol",  # no HTTP answer, as HTTP/0.9: URLs were checked
     pycurl.E_COULDNT_RESOLVE_HOST: "dns",
     pycurl.E_COULDNT_RESOLVE_PROXY: "dns",
     pycurl.E_COULDNT_CONNECT: "connect",

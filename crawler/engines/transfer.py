@@ -1,0 +1,254 @@
+"""One easy handle of libcurl's, used for one exchange after another.
+
+All that is constant is set once; a request that looks like the handle's last one costs a URL and a
+few reads. Bodies arrive raw and are decoded here, so that both engines count and fail alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pycurl
+
+from crawler.decoding import DecodeFailed, Decoder, TooLarge
+from crawler.engines.base import Reply, Request
+from crawler.engines.curl_options import (
+    ERRORS,
+    connection_options,
+    header_list,
+    run_options,
+    url_options,
+)
+from crawler.engines.stepping import Waiting
+from crawler.record import ErrorClass
+from crawler.session import Profile
+from crawler.settings import Settings
+from crawler.urls import mask
+
+_VERSIONS: Final = {
+    pycurl.CURL_HTTP_VERSION_1_0: "1.0",
+    pycurl.CURL_HTTP_VERSION_1_1: "1.1",
+    pycurl.CURL_HTTP_VERSION_2_0: "2",
+    pycurl.CURL_HTTP_VERSION_3: "3",
+}
+_CODING_FIELD: Final = b"\ncontent-encoding:"
+_BLANK_LINES: Final = (b"\r\n", b"\n")
+_CONNECTIONS_KNOWN: Final = 4096
+_EMPTY_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
+"""Methods that say ``Content-Length: 0`` where there is no body (RFC 9110, section 8.6)."""
+
+
+class Connections:
+    """Where each live connection leads, by libcurl's number for it; asked once a connection."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str | None, str | None]] = {}
+
+    def of(self, curl: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - pycurl has no types
+        """Give the HTTP version and the peer, as ip:port, of a handle's last connection."""
+        number = curl.getinfo(pycurl.CONN_ID)
+        known = self._known.get(number)
+        if known is None:
+            known = self._ask(curl)
+            if known[0] is not None and number >= 0:
+                if len(self._known) >= _CONNECTIONS_KNOWN:
+                    self._known.clear()
+                self._known[number] = known
+        return known
+
+    @staticmethod
+    def _ask(curl: Any) -> tuple[str | None, str | None]:  # noqa: ANN401
+        version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION))
+        address, port = curl.getinfo(pycurl.PRIMARY_IP), curl.getinfo(pycurl.PRIMARY_PORT)
+        if not address:
+            return version, None
+        return version, f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class Transfer:
+    """One easy handle and what its current exchange has brought so far."""
+
+    __slots__ = (
+        "_connections",
+        "_decoder",
+        "_fault",
+        "_limit",
+        "_lines",
+        "_own_origin",
+        "_profile",
+        "_settings",
+        "_shape",
+        "_size",
+        "_url_matters",
+        "curl",
+        "ended",
+        "started_s",
+        "waiting",
+    )
+
+    waiting: Waiting
+
+    def __init__(self, profile: Profile, settings: Settings, connections: Connections) -> None:
+        self._profile = profile
+        self._settings = settings
+        self._connections = connections
+        self._limit = settings.max_body_bytes
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._decoder: Decoder | None = None
+        self._fault: tuple[ErrorClass, str] | None = None
+        self._shape: tuple[Any, ...] = ()
+        self._url_matters = bool(url_options("http://x/", profile, settings))
+        self.started_s = 0.0
+        self.ended = True
+        self.curl = pycurl.Curl()
+        self.curl.transfer = self
+
+    def prepare(self, request: Request) -> str | None:
+        """Set what differs from the handle's last request; tell why a URL is refused, if it is."""
+        shape = request[1:]
+        if shape != self._shape:
+            self._take_shape(request)
+            self._shape = shape
+        self._lines.clear()
+        self._size = 0
+        self._decoder = self._fault = None
+        self.ended = False
+        try:
+            self.curl.setopt(pycurl.URL, request.url)
+            if self._url_matters:
+                for option, value in url_options(request.url, self._profile, self._settings):
+                    self.curl.setopt(option, value)
+        except (pycurl.error, ValueError) as exc:
+            return f"libcurl refuses this URL: {exc}"
+        return None
+
+    def _take_shape(self, request: Request) -> None:
+        """Set all but the URL anew."""
+        curl = self.curl
+        curl.reset()
+        for option, value in run_options(self._settings):
+            curl.setopt(option, value)
+        for option, value in connection_options(self._profile, own_origin=request.own_origin):
+            curl.setopt(option, value)
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, round(request.timeout_s * 1000)))
+        curl.setopt(pycurl.HTTPHEADER, header_list(request, keepalive=self._settings.keepalive))
+        body = b"" if request.body is None and request.method in _EMPTY_BODY else request.body
+        if request.method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif body is not None:
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDS, body)
+        if request.method not in ("GET", "HEAD") or (body is not None and request.method == "GET"):
+            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        """Count (and decode) a piece of the body; -1 makes libcurl break the transfer off."""
+        size = self._size
+        if size == 0 and self._decoder is None:
+            coding = self._content_coding()
+            if coding:
+                self._decoder = Decoder(coding, self._limit)
+        if self._decoder is not None:
+            return self._decode(self._decoder, chunk)
+        self._size = size = size + len(chunk)
+        if size <= self._limit:
+            return None
+        self._fault = ("too_large", str(TooLarge(self._limit)))
+        return -1
+
+    def _decode(self, decoder: Decoder, chunk: bytes) -> int | None:
+        try:
+            decoder.feed(chunk)
+        except TooLarge as exc:
+            self._fault = ("too_large", str(exc))
+            return -1
+        except DecodeFailed as exc:
+            self._fault = ("protocol", str(exc))
+            return -1
+        finally:
+            self._size = decoder.size
+        return None
+
+    def _content_coding(self) -> str:
+        if not self._settings.compression:
+            return ""
+        if _CODING_FIELD not in b"".join(self._lines).lower():
+            return ""
+        return self._header("content-encoding") or ""
+
+    def _header(self, name: str) -> str | None:
+        """Give a field of the final header block, joined by commas where it is repeated."""
+        values: list[str] = []
+        for line in self._lines:
+            if line.startswith(b"HTTP/"):
+                values.clear()
+            key, _, value = line.partition(b":")
+            if key.decode("latin-1").lower() == name:
+                values.append(value.strip().decode("latin-1"))
+        return ", ".join(values) if values else None
+
+    def reply(self, code: int, words: str) -> Reply:
+        """Read the handle's figures; ``code`` is libcurl's, 0 when the transfer was fine."""
+        get = self.curl.getinfo
+        status = get(pycurl.RESPONSE_CODE)
+        total_us = get(pycurl.TOTAL_TIME_T)
+        first_us = get(pycurl.STARTTRANSFER_TIME_T) or total_us
+        sent_us = get(pycurl.PRETRANSFER_TIME_T) or first_us
+        connects = get(pycurl.NUM_CONNECTS)
+        error: ErrorClass | None = None
+        detail: str | None = None
+        dns_us = connect_us = tls_us = 0
+        if code or self._fault is not None or self._decoder is not None or not self._size:
+            error, detail = self._outcome(code, words)
+        if connects or not status:
+            dns_us, connect_us, tls_us = self._connection_phases(total_us if error else 0)
+        version, remote = self._connections.of(self.curl)
+        return Reply(
+            status or None,
+            error,
+            detail,
+            self.started_s,
+            total_us,
+            dns_us,
+            connect_us,
+            tls_us,
+            first_us - sent_us if first_us > sent_us else 0,
+            total_us - first_us if total_us > first_us else 0,
+            self._size,
+            self._header("location") if 300 <= status < 400 else None,
+            self._header("retry-after") if status >= 400 else None,
+            version if status else None,
+            remote,
+            not connects and status != 0,
+        )
+
+    def _outcome(self, code: int, words: str) -> tuple[ErrorClass | None, str | None]:
+        if self._fault is not None:
+            return self._fault
+        if code:
+            return ERRORS.get(code, "protocol"), mask(words or pycurl.easy_strerror(code))
+        if self._decoder is not None:
+            try:
+                self._decoder.finish()
+            except DecodeFailed as exc:
+                return "protocol", str(exc)
+        elif not self._size and not any(blank in self._lines for blank in _BLANK_LINES):
+            return "protocol", "the connection was closed within the reply's header"
+        return None, None
+
+    def _connection_phases(self, ended_us: int) -> tuple[int, int, int]:
+        """Give dns, connect and tls; a phase that a failure cut short lasts until its end."""
+        get = self.curl.getinfo
+        resolved_us = get(pycurl.NAMELOOKUP_TIME_T) or ended_us
+        connected_us = get(pycurl.CONNECT_TIME_T) or ended_us
+        secured_us = get(pycurl.APPCONNECT_TIME_T)
+        return (
+            resolved_us,
+            max(0, connected_us - resolved_us),
+            max(0, secured_us - connected_us) if secured_us else 0,
+        )

@@ -54,13 +54,15 @@ class Desk:
     """What a batch function sees of the pool: its worker's share, and a way to ask for more items.
 
     ``on_stop`` is called once when the run is to stop: nothing new is to be begun then, and batch
-    functions return what they have. After the grace they are cancelled.
+    functions return what they have. After the grace they are cancelled. ``on_end`` is called, in
+    the loop, when a worker that is a thread ends; a process just goes.
     """
 
     def __init__(self, share: int, send: Callable[[tuple[Any, ...]], None]) -> None:
         self.share = share
         self.stopping = False
         self.on_stop: Callable[[], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         self._send = send
 
     def more(self, count: int) -> None:
@@ -80,12 +82,12 @@ def run_process(channel: Channel, setup: Setup, inherited: Sequence[Channel]) ->
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for sibling in inherited:
         sibling.close()
-    run(channel, setup)
+    run(channel, setup, tidy=False)
     # Not sys.exit: a resolver thread of libcurl's may still wait for a dead name server.
     os._exit(0)
 
 
-def run(channel: Channel, setup: Setup) -> None:
+def run(channel: Channel, setup: Setup, *, tidy: bool = True) -> None:
     """Be a worker in this thread until the parent's end of the channel closes."""
     try:
         if setup.initializer is not None:
@@ -94,8 +96,11 @@ def run(channel: Channel, setup: Setup) -> None:
     except BaseException as exc:
         channel.send((BROKEN, portable(exc)))
         return
+    worker = _Worker(channel, setup.share, loop)
     try:
-        loop.run_until_complete(_Worker(channel, setup.share, loop).serve())
+        loop.run_until_complete(worker.serve())
+        if tidy:
+            loop.run_until_complete(worker.tidy())
     finally:
         channel.close()
         loop.close()
@@ -122,7 +127,7 @@ class _Worker:
     def __init__(self, channel: Channel, share: int, loop: asyncio.AbstractEventLoop) -> None:
         self._channel = channel
         self._loop = loop
-        self._desk = Desk(share, self._send)
+        self.desk = Desk(share, self._send)
         self._function: BatchFunction | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = loop.create_future()
@@ -133,10 +138,16 @@ class _Worker:
         self._send((READY,))
         await self._gone
         self._loop.remove_reader(self._channel.fileno())
-        self._desk.stop()
+        self.desk.stop()
         self._cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+
+    async def tidy(self) -> None:
+        """Let whoever registered close what a process's end would close."""
+        if self.desk.on_end is not None:
+            self.desk.on_end()
+        await asyncio.sleep(0)
 
     def _read(self) -> None:
         try:
@@ -161,7 +172,7 @@ class _Worker:
     async def _perform(self, task_id: int, items: list[Any]) -> None:
         assert self._function is not None, "the parent sends the function first"
         try:
-            result = await self._function(items, self._desk)
+            result = await self._function(items, self.desk)
         except asyncio.CancelledError:
             result = None
         except BaseException as exc:
@@ -174,7 +185,7 @@ class _Worker:
             self._send((FAILED, task_id, portable(exc)))
 
     def _stop(self, grace_s: float) -> None:
-        self._desk.stop()
+        self.desk.stop()
         self._loop.call_later(grace_s, self._cancel)
 
     def _cancel(self) -> None:

@@ -176,6 +176,7 @@ class Station:
         self._demand = Demand(desk)
         self._failure: BaseException | None = None
         desk.on_stop = self._begin_nothing
+        desk.on_end = _injected.engine.close
         self._runners = _injected.engine.runners
         for _ in range(desk.share):
             self._runners.run(self._run())

@@ -92,6 +92,7 @@ class CurlEngine:
     def close(self) -> None:
         """End the runners, and close every connection."""
         self.runners.close()
+        self._selector.detach()
         for transfer in self._idle:
             transfer.curl.close()
         self._multi.close()

@@ -135,6 +135,7 @@ class CurlSelector(selectors.BaseSelector):
         self._multi = multi
         self._finished = finished
         self._before = before
+        self._detached = False
         loop_fd = self._own.fileno()
         self._driver: Driver
         if _fits_select(connections):
@@ -144,10 +145,16 @@ class CurlSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Drive libcurl, hand over what has finished, wait at most ``timeout`` seconds."""
+        if self._detached:
+            return self._own.select(timeout)
         if not self._drive() and (timeout is None or timeout > 0):
             self._driver.wait(_MAX_WAIT_S if timeout is None else min(timeout, _MAX_WAIT_S))
             self._drive()
         return self._own.select(0)
+
+    def detach(self) -> None:
+        """Drive the multi handle no more: it is about to be closed, the loop is not yet."""
+        self._detached = True
 
     def _drive(self) -> bool:
         self._before()

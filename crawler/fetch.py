@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from crawler.engines.base import Engine, Reply, Request
 from crawler.record import ErrorClass, Record, Target
@@ -84,28 +84,62 @@ class WallClock:
 _CLOCK: Final = WallClock()
 
 
-async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
-    """Make attempt ``number`` at a target, redirects included."""
-    picked_s = time.monotonic()
-    settings = plan.settings
+class Begun(NamedTuple):
+    """An attempt whose request is ready to be sent; ``picked_s`` is when it was taken up."""
+
+    target: Target
+    number: int
+    picked_s: float
+    shown: str
+    origin: str
+    request: Request
+
+
+def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
+    """Make the request of attempt ``number``; for a URL that is none, give its record instead."""
+    settings, profile = plan.settings, plan.profile
     method = target.method or settings.method
-    params = plan.profile.params
+    url = with_params(target.url, profile.params) if profile.params else target.url
     try:
-        wire = wire_url(with_params(target.url, params) if params else target.url)
+        wire = wire_url(url)
     except InvalidUrl as exc:
-        return _refused(plan, target, method, "invalid_url", str(exc), number)
-    body = target.body if target.body is not None else settings.body
+        return unsent(plan.run, target, method, "invalid_url", str(exc), attempts=number - 1)
     if target.headers is None and wire.credentials is None and plan.cookies_for is None:
-        headers = plan.profile.headers
+        headers = profile.headers
     else:
         headers = _own_headers(plan, target.headers, wire)
-    reply = await plan.engine.exchange(Request(wire.url, method, headers, body, settings.timeout_s))
-    due_s = picked_s if target.due is None else target.due
-    if not reply.location or reply.status not in REDIRECTS or not settings.max_redirects:
-        return _attempt(plan, target, method, wire, reply, due_s, number)
-    chain = _Chain(plan, wire, Request(wire.url, method, headers, body, settings.timeout_s), reply)
+    body = settings.body if target.body is None else target.body
+    request = Request(wire.url, method, headers, body, settings.timeout_s)
+    return Begun(target, number, time.monotonic(), wire.shown, wire.origin, request)
+
+
+def leads_on(plan: Plan, reply: Reply) -> bool:
+    """Tell whether a reply is a redirect to be followed."""
+    return (
+        bool(reply.location)
+        and reply.error is None
+        and reply.status in REDIRECTS
+        and plan.settings.max_redirects > 0
+    )
+
+
+async def follow(plan: Plan, begun: Begun, reply: Reply) -> Attempt:
+    """Follow a first reply that leads on, and conclude the attempt."""
+    chain = _Chain(plan, begun, reply)
     await chain.follow()
-    return _attempt(plan, target, method, wire, chain.total(), due_s, number, chain.request.url)
+    reply = chain.total()
+    return Attempt(conclude(plan, begun, reply, chain.request.url), reply.retry_after)
+
+
+async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
+    """Make attempt ``number`` at a target, redirects included."""
+    begun = begin(plan, target, number)
+    if isinstance(begun, Record):
+        return Attempt(begun)
+    reply = await plan.engine.exchange(begun.request)
+    if leads_on(plan, reply):
+        return await follow(plan, begun, reply)
+    return Attempt(conclude(plan, begun, reply), reply.retry_after)
 
 
 def _own_headers(plan: Plan, own: Headers | None, wire: WireUrl) -> Headers:
@@ -137,15 +171,15 @@ def _cookie_name(cookie: str) -> str:
 class _Chain:
     """A redirect followed hop by hop under one deadline, its times added up."""
 
-    __slots__ = ("_error", "_hops", "_own_headers", "_plan", "_start", "request")
+    __slots__ = ("_error", "_hops", "_origin", "_own_headers", "_plan", "request")
 
-    def __init__(self, plan: Plan, start: WireUrl, request: Request, reply: Reply) -> None:
+    def __init__(self, plan: Plan, begun: Begun, reply: Reply) -> None:
         self._plan = plan
-        self._start = start
-        self._own_headers = request.headers
+        self._origin = begun.origin
+        self._own_headers = begun.request.headers
         self._hops = [reply]
         self._error: str | None = None
-        self.request = request
+        self.request = begun.request
 
     async def follow(self) -> None:
         """Follow until a reply is no redirect, or must not be followed."""
@@ -184,7 +218,7 @@ class _Chain:
             self._own_headers = tuple(
                 pair for pair in self._own_headers if pair[0].lower() not in _CONTENT_HEADERS
             )
-        own = there.origin == self._start.origin
+        own = there.origin == self._origin
         headers = self._own_headers if own else self._plan.profile.neutral_headers
         return Request(there.url, method, headers, body, left_s, own)
 
@@ -205,50 +239,54 @@ class _Chain:
         )
 
 
-def _attempt(
-    plan: Plan,
-    target: Target,
-    method: str,
-    wire: WireUrl,
-    reply: Reply,
-    due_s: float,
-    number: int,
-    final_url: str | None = None,
-) -> Attempt:
-    status, error, detail = reply.status, reply.error, reply.detail
-    if error is None and status is not None and status >= 400:
-        error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
-    record = Record(
-        plan.run,
-        target.seq,
-        wire.shown,
-        method,
+def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = None) -> Record:
+    """Make the record of an attempt that ended with ``reply``."""
+    target, number, picked_s, shown, _, request = begun
+    (
         status,
         error,
         detail,
-        _CLOCK.text(reply.started_s),
-        reply.elapsed_us / 1000,
-        reply.dns_us / 1000,
-        reply.connect_us / 1000,
-        reply.tls_us / 1000,
-        reply.wait_us / 1000,
-        reply.receive_us / 1000,
-        round((reply.started_s - due_s) * 1000, 3),
-        reply.bytes,
+        started_s,
+        elapsed_us,
+        dns_us,
+        connect_us,
+        tls_us,
+        wait_us,
+        receive_us,
+        size,
+        _,
+        _,
+        http_version,
+        remote,
+        reused,
+    ) = reply
+    if error is None and status is not None and status >= 400:
+        error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
+    due_s = picked_s if target.due is None else target.due
+    return Record(
+        plan.run,
+        target.seq,
+        shown,
+        request.method,
+        status,
+        error,
+        detail,
+        _CLOCK.text(started_s),
+        elapsed_us / 1000,
+        dns_us / 1000,
+        connect_us / 1000,
+        tls_us / 1000,
+        wait_us / 1000,
+        receive_us / 1000,
+        int((started_s - due_s) * 1_000_000) / 1000,
+        size,
         number,
-        final_url or wire.shown,
-        reply.http_version,
-        reply.remote,
-        reply.reused,
+        final_url or shown,
+        http_version,
+        remote,
+        reused,
         target.fields,
     )
-    return Attempt(record, reply.retry_after)
-
-
-def _refused(
-    plan: Plan, target: Target, method: str, error: ErrorClass, detail: str, number: int
-) -> Attempt:
-    return Attempt(unsent(plan.run, target, method, error, detail, attempts=number - 1))
 
 
 def unsent(

@@ -2,8 +2,8 @@
 
 ``initialize`` injects what cannot travel with a task: the log's lock and the HTTP session.
 ``fetch_batch`` is the pool's function, a ``functools.partial`` of it the run's target. A line is in
-the log before its batch is reported. Runners, one for each of the worker's connections, take one
-job after another; a job to be retried sleeps outside of them and comes back to the front.
+the log before its batch is reported. A connection takes one job after another; a job that is to be
+retried sleeps without one and comes back to the front.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crawler.codec import encode
-from crawler.engines.stepping import Waiting
-from crawler.fetch import Plan, attempt
+from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
 from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
 from crawler.record import Record, Target
@@ -31,7 +30,7 @@ from crawler.settings import Settings
 if TYPE_CHECKING:
     import requests
 
-    from crawler.engines.base import Engine
+    from crawler.engines.base import Engine, Reply, Start
 
 _FLUSH_LINES: Final = 128
 _FLUSH_S: Final = 0.005
@@ -67,6 +66,7 @@ class _Injected(threading.local):
     session: requests.Session
     settings: Settings
     engine: Engine
+    start: Start | None
     profile: Profile
     station: Station | None
 
@@ -90,11 +90,12 @@ def new_event_loop(share: int) -> asyncio.AbstractEventLoop:
         from crawler.engines.requests import RequestsEngine
 
         _injected.engine = RequestsEngine(_injected.session, settings, threads=share)
+        _injected.start = None
         return asyncio.SelectorEventLoop()
     from crawler.engines.curl import CurlEngine
 
-    engine = CurlEngine(_injected.profile, settings, connections=share, awaited_by="runner")
-    _injected.engine = engine
+    engine = CurlEngine(_injected.profile, settings, connections=share)
+    _injected.engine, _injected.start = engine, engine.start
     return engine.new_event_loop()
 
 
@@ -147,7 +148,7 @@ class Batch:
 
 
 class Job(NamedTuple):
-    """An attempt to be made. ``answer`` is who waits for a retry's outcome, None for the first."""
+    """An attempt to be made. ``answer`` is the retry that waits for it, None for the first."""
 
     target: Target
     batch: Batch
@@ -156,30 +157,34 @@ class Job(NamedTuple):
 
 
 class Station:
-    """The worker's workplace: jobs lined up, runners at work on them, lines on their way out."""
+    """The worker's workplace: jobs lined up, exchanges under way, lines on their way out.
+
+    Two lanes, one meaning. A first attempt whose engine can ``start`` goes the fast one: no task
+    and no future, its reply is handed to ``_landed``. Redirects, retries and engines that can only
+    be awaited go the slow one, in a task each.
+    """
 
     def __init__(self, order: Order, desk: Desk) -> None:
         self._order = order
         self._desk = desk
         self._settings = _injected.settings
         self._plan = _plan(order.run)
+        self._start = _injected.start
         self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
         self._loop = asyncio.get_running_loop()
         self._known = GroupNames()
         self._jobs: deque[Job] = deque()
-        self._parked: deque[Waiting] = deque()
+        self._free = desk.share
         self._lines: list[bytes] = []
         self._open: set[Batch] = set()
         self._complete: list[Batch] = []
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
         self._retries: dict[asyncio.Task[None], Batch] = {}
         self._demand = Demand(desk)
         self._failure: BaseException | None = None
         desk.on_stop = self._begin_nothing
-        desk.on_end = _injected.engine.close
-        self._runners = _injected.engine.runners
-        for _ in range(desk.share):
-            self._runners.run(self._run())
+        desk.on_end = self._end
 
     def add(self, targets: Sequence[Target]) -> Batch:
         """Line up a batch."""
@@ -192,36 +197,61 @@ class Station:
         self._open.add(batch)
         self._demand.arrived(len(targets))
         self._jobs.extend([Job(target, batch) for target in targets])
-        self._wake(len(targets))
+        self._go_on()
         return batch
 
-    def _wake(self, count: int) -> None:
-        """Let parked runners go on in a turn of the loop's own, not inside of whoever lines up."""
-        for _ in range(min(count, len(self._parked))):
-            self._loop.call_soon(self._parked.popleft().set_result, None)
-
-    async def _run(self) -> None:
-        """Be one connection's worth of work: one job after another, parked when there is none."""
+    def _go_on(self) -> None:
+        """Begin jobs for as long as a connection is free for them."""
         jobs, demand = self._jobs, self._demand
-        while True:
-            while not jobs:
-                pause = self._runners.pause()
-                self._parked.append(pause)
-                await pause
+        while self._free and jobs:
             job = jobs.popleft()
+            self._free -= 1
             if len(jobs) <= demand.low:
                 demand.ask(len(jobs))
-            try:
-                outcome = await attempt(self._plan, job.target, job.number)
-                demand.finished += 1
-                if outcome.record.error is None and job.answer is None:
-                    self._record(job.batch, outcome.record)
-                else:
-                    self._settle(job, outcome)
-            except Exception as exc:
-                self._give_up(exc)
+            if self._start is None or job.answer is not None:
+                self._in_a_task(job, attempt(self._plan, job.target, job.number))
+                continue
+            begun = begin(self._plan, job.target, 1)
+            if isinstance(begun, Record):
+                self._free += 1
+                self._record(job.batch, begun)
+            else:
+                self._start(begun.request, partial(self._landed, job, begun))
+
+    def _landed(self, job: Job, begun: Begun, reply: Reply) -> None:
+        """The fast lane's end: record the reply, or go on in a task."""
+        try:
+            if reply.location is not None and leads_on(self._plan, reply):
+                self._in_a_task(job, follow(self._plan, begun, reply))
+                return
+            self._free += 1
+            self._demand.finished += 1
+            record = conclude(self._plan, begun, reply)
+            if record.error is None:
+                self._record(job.batch, record)
+            else:
+                self._settle(job, Attempt(record, reply.retry_after))
+            self._go_on()
+        except Exception as exc:
+            self._give_up(exc)
+
+    def _in_a_task(self, job: Job, outcome: Coroutine[Any, Any, Attempt]) -> None:
+        task = self._loop.create_task(self._slowly(job, outcome))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _slowly(self, job: Job, coming: Coroutine[Any, Any, Attempt]) -> None:
+        try:
+            outcome = await coming
+            self._free += 1
+            self._demand.finished += 1
+            self._settle(job, outcome)
+            self._go_on()
+        except Exception as exc:
+            self._give_up(exc)
 
     def _settle(self, job: Job, outcome: Attempt) -> None:
+        """Give an outcome to the retry that waits for it, begin to retry, or record it."""
         if job.answer is not None:
             if not job.answer.done():
                 job.answer.set_result(outcome)
@@ -232,19 +262,11 @@ class Station:
         else:
             self._record(job.batch, outcome.record)
 
-    def _give_up(self, exc: Exception) -> None:
-        """A bug, or the log cannot be written: every batch ends with it, this and later ones."""
-        self._failure = exc
-        for batch in self._open:
-            if not batch.done.done():
-                batch.done.set_exception(exc)
-        self._open.clear()
-
     async def _retry(self, job: Job, first: Attempt) -> None:
         def again(number: int) -> asyncio.Future[Attempt]:
             answer: asyncio.Future[Attempt] = self._loop.create_future()
             self._jobs.appendleft(Job(job.target, job.batch, number, answer))
-            self._wake(1)
+            self._go_on()
             return answer
 
         try:
@@ -255,11 +277,12 @@ class Station:
 
     def _record(self, batch: Batch, record: Record) -> None:
         line = encode(record)
-        self._lines.append(line)
+        lines = self._lines
+        lines.append(line)
         batch.add(record, line)
         if batch.open == 0:
             self._complete.append(batch)
-        if len(self._lines) >= _FLUSH_LINES:
+        if len(lines) >= _FLUSH_LINES:
             self.flush()
         elif self._flush_timer is None:
             self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush_due)
@@ -283,6 +306,22 @@ class Station:
             if not batch.done.done():
                 batch.done.set_result(None)
         self._complete.clear()
+
+    def _give_up(self, exc: Exception) -> None:
+        """A bug, or the log cannot be written: every batch ends with it, this and later ones."""
+        self._failure = exc
+        for batch in self._open:
+            if not batch.done.done():
+                batch.done.set_exception(exc)
+        self._open.clear()
+
+    def _end(self) -> None:
+        """Let go of everything; called where no process's end does it."""
+        for task in (*self._under_way, *self._retries):
+            task.cancel()
+        _injected.engine.close()
+        if self._log is not None:
+            self._log.close()
 
     def _begin_nothing(self) -> None:
         """The run is to stop: give back what was not begun; what is in flight goes on."""

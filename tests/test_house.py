@@ -42,7 +42,8 @@ FLOORS: Final[dict[str, float]] = {
     "progress.py": 1.1,
     "demo_api.py": 1.1,
     "engines/curl_options.py": 1.1,
-    "engines/curl.py": 1.2,
+    "engines/transfer.py": 1.2,
+    "engines/curl.py": 1.3,
     "engines/fake.py": 1.1,
     "engines/transport.py": 1.1,
     "engines/faults.py": 1.1,
@@ -83,7 +84,12 @@ UNBUILT_FILES_ALLOWED: Final = False
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "requests": ("session.py", "engines/requests.py", "engines/transport.py", "engines/faults.py"),
     "urllib3": ("engines/requests.py", "engines/transport.py", "engines/faults.py"),
-    "pycurl": ("engines/curl.py", "engines/curl_options.py", "engines/multi.py"),
+    "pycurl": (
+        "engines/curl.py",
+        "engines/curl_options.py",
+        "engines/multi.py",
+        "engines/transfer.py",
+    ),
     "tenacity": ("retry.py",),
     "tqdm": ("progress.py",),
     "pandas": ("summary.py",),

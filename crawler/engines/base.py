@@ -6,9 +6,9 @@ attempts and the record are ``fetch``'s, so that all engines give the same recor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from crawler.engines.stepping import Runners
 from crawler.record import ErrorClass
 
 
@@ -55,9 +55,7 @@ class Reply(NamedTuple):
 
 
 class Engine(Protocol):
-    """Makes exchanges inside one event loop, for the runners that it runs."""
-
-    runners: Runners
+    """Makes exchanges inside one event loop."""
 
     async def exchange(self, request: Request) -> Reply:
         """Make one request and read its reply to the end."""
@@ -66,3 +64,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """Close every connection. No exchange may be under way."""
         ...
+
+
+Start = Callable[[Request, Callable[[Reply], object]], object]
+"""What an engine may offer beside ``exchange``: begin one and have its reply handed to a function,
+without the task, the future and the turns of the loop that awaiting costs."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from crawler.engines.base import Reply, Request
-from crawler.engines.stepping import Runners, Tasks
 
 Answer = Reply | Sequence[Reply]
 """What a URL replies: always the same, or one after another, of which the last is repeated."""
@@ -38,7 +37,6 @@ class FakeEngine:
     """
 
     def __init__(self, script: Script, *, delay_s: float = 0.0) -> None:
-        self.runners: Runners = Tasks()
         self.requests: list[Request] = []
         self.in_flight = 0
         self.most_in_flight = 0

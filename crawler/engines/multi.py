@@ -24,7 +24,7 @@ import pycurl
 
 SELECT_LIMIT: Final = 1000
 """Descriptors at and above this number are not for select(2) (FD_SETSIZE is 1024)."""
-_SLICE: Final = 32
+_SLICE: Final = 16
 _MAX_WAIT_S: Final = 60.0
 
 Finished = Callable[[Any, int, str], None]

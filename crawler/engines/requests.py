@@ -26,7 +26,6 @@ from crawler.decoding import Decoder
 from crawler.engines.base import Reply, Request
 from crawler.engines.exchange import Exchange
 from crawler.engines.faults import died_idle, translated
-from crawler.engines.stepping import Runners, Tasks
 from crawler.engines.threads import DaemonThreads
 from crawler.engines.transport import Line, pool_classes, tls_context
 from crawler.errors import SessionError
@@ -52,7 +51,6 @@ class RequestsEngine:
             raise SessionError(
                 f"--http {settings.http}: requests speaks HTTP/1.1 only; use --engine curl"
             )
-        self.runners: Runners = Tasks()
         self._session = session
         self._settings = settings
         self._profile = profile(session, settings)
@@ -79,7 +77,6 @@ class RequestsEngine:
 
     def close(self) -> None:
         """Close every connection. No exchange may be under way; threads are not waited for."""
-        self.runners.close()
         self._threads.close()
         self._adapter.close()
 

@@ -6,6 +6,7 @@ few reads. Bodies arrive raw and are decoded here, so that both engines count an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import pycurl
@@ -19,7 +20,6 @@ from crawler.engines.curl_options import (
     run_options,
     url_options,
 )
-from crawler.engines.stepping import Waiting
 from crawler.record import ErrorClass
 from crawler.session import Profile
 from crawler.settings import Settings
@@ -83,12 +83,9 @@ class Transfer:
         "_size",
         "_url_matters",
         "curl",
-        "ended",
+        "done",
         "started_s",
-        "waiting",
     )
-
-    waiting: Waiting
 
     def __init__(self, profile: Profile, settings: Settings, connections: Connections) -> None:
         self._profile = profile
@@ -102,7 +99,7 @@ class Transfer:
         self._shape: tuple[Any, ...] = ()
         self._url_matters = bool(url_options("http://x/", profile, settings))
         self.started_s = 0.0
-        self.ended = True
+        self.done: Callable[[Reply], object] | None = None
         self.curl = pycurl.Curl()
         self.curl.transfer = self
 
@@ -115,7 +112,6 @@ class Transfer:
         self._lines.clear()
         self._size = 0
         self._decoder = self._fault = None
-        self.ended = False
         try:
             self.curl.setopt(pycurl.URL, request.url)
             if self._url_matters:

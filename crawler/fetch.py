@@ -99,9 +99,11 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
     """Make the request of attempt ``number``; for a URL that is none, give its record instead."""
     settings, profile = plan.settings, plan.profile
     method = target.method or settings.method
-    url = with_params(target.url, profile.params) if profile.params else target.url
     try:
-        wire = wire_url(url)
+        wire = wire_url(target.url)
+        shown = wire.shown
+        if profile.params:  # they may hold keys: the record shows the URL without them
+            wire = wire_url(with_params(target.url, profile.params))
     except InvalidUrl as exc:
         return unsent(plan.run, target, method, "invalid_url", str(exc), attempts=number - 1)
     if target.headers is None and wire.credentials is None and plan.cookies_for is None:
@@ -110,7 +112,7 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
         headers = _own_headers(plan, target.headers, wire)
     body = settings.body if target.body is None else target.body
     request = Request(wire.url, method, headers, body, settings.timeout_s)
-    return Begun(target, number, time.monotonic(), wire.shown, wire.origin, request)
+    return Begun(target, number, time.monotonic(), shown, wire.origin, request)
 
 
 def leads_on(plan: Plan, reply: Reply) -> bool:
@@ -220,6 +222,9 @@ class _Chain:
             )
         own = there.origin == self._origin
         headers = self._own_headers if own else self._plan.profile.neutral_headers
+        if body is not None and not own:  # a body that goes along is told apart by its type
+            kind = (pair for pair in self._own_headers if pair[0].lower() == "content-type")
+            headers = (*headers, *kind)
         return Request(there.url, method, headers, body, left_s, own)
 
     def total(self) -> Reply:
@@ -262,7 +267,7 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
     ) = reply
     if error is None and status is not None and status >= 400:
         error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
-    due_s = picked_s if target.due is None else target.due
+    due_s = picked_s if target.due is None or number > 1 else target.due
     return Record(
         plan.run,
         target.seq,

@@ -6,6 +6,7 @@ Secrets are kept out of ``repr``.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -87,12 +88,13 @@ class Settings:
         _one_of("engine", self.engine, ("auto", "curl", "requests"))
         _one_of("fsync", self.fsync, ("none", "interval", "record"))
         _one_of("http", self.http, ("1.1", "2", "3"))
-        _token("method", self.method)
+        check_method("--method", self.method)
         for name, value in self.headers:
-            _token("header", name)
-            _no_control("header", name, value)
+            check_header("--header", name, value)
         for entry in self.resolve:
             _resolve_entry(entry)
+        _at_least("backoff-max", math.ceil(self.backoff_max_s), 1)
+        _at_least("retry-after-max", math.ceil(self.retry_after_max_s), 0)
         if self.key is not None and self.cert is None:
             raise UsageError("--key needs --cert: a key alone identifies nobody")
         if self.user is not None and self.bearer is not None:
@@ -120,14 +122,21 @@ _TOKEN: Final = frozenset(
 """The characters of a method or a header name (RFC 9110, section 5.6.2)."""
 
 
-def _token(option: str, value: str) -> None:
-    if not value or not _TOKEN.issuperset(value):
-        raise UsageError(f"--{option}: {value!r} is not an HTTP token (letters, digits and -_.~ …)")
+def check_method(where: str, method: str) -> None:
+    """Raise ``UsageError`` for what is no method (RFC 9110, section 9.1)."""
+    _token(where, method)
 
 
-def _no_control(option: str, name: str, value: str) -> None:
+def check_header(where: str, name: str, value: str) -> None:
+    """Raise ``UsageError`` for a header that would break a request apart; its value is not told."""
+    _token(where, name)
     if any(ch in "\r\n\0" for ch in value):
-        raise UsageError(f"--{option} {name}: the value holds a line break or NUL; remove it")
+        raise UsageError(f"{where} {name}: the value holds a line break or NUL; remove it")
+
+
+def _token(where: str, value: str) -> None:
+    if not value or not _TOKEN.issuperset(value):
+        raise UsageError(f"{where}: {value!r} is not an HTTP token (letters, digits and -_.~ …)")
 
 
 def _resolve_entry(entry: str) -> None:

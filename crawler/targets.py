@@ -28,6 +28,7 @@ from crawler.lists import (
     url_lines,
 )
 from crawler.record import NO_FIELDS, RECORD_FIELDS, Target
+from crawler.settings import check_header, check_method
 from crawler.url_template import UrlTemplate
 from crawler.urls import InvalidUrl, wire_url
 
@@ -146,9 +147,19 @@ def _numbered_items(items: Iterable[object]) -> Iterator[Target]:
         if isinstance(item, str):
             yield Target(seq, item)
         elif isinstance(item, Target):
-            yield Target(seq, *item[1:])
+            yield _checked_target(Target(seq, *item[1:]))
         else:
             raise UsageError(f"item {seq} of urls is {_kind(item)}: give a str or a Target")
+
+
+def _checked_target(target: Target) -> Target:
+    """Refuse a method or header that would break a request apart."""
+    where = f"item {target.seq} of urls: "
+    if target.method is not None:
+        check_method(where + "method", target.method)
+    for name, value in target.headers or ():
+        check_header(where + "header", name, value)
+    return target
 
 
 def _numbered(entries: Iterable[_Entry]) -> Iterator[Target]:

@@ -438,10 +438,6 @@ def test_descriptors_of_others_choose_the_driver() -> None:
         engine.close()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="libcurl's fdset leaves out descriptors from 1024 on, so select waits for a timer",
-)
 @pytest.mark.usefixtures("many_descriptors")
 def test_descriptors_taken_later_stop_nothing() -> None:
     """Descriptors that others take while we work, up to 1023 and beyond, delay no reply."""

@@ -24,6 +24,7 @@ import pycurl
 
 SELECT_LIMIT: Final = 1000
 """Descriptors at and above this number are not for select(2) (FD_SETSIZE is 1024)."""
+_BLIND_S: Final = 0.001
 _SLICE: Final = 16
 _MAX_WAIT_S: Final = 60.0
 
@@ -45,6 +46,10 @@ class Driver(Protocol):
         """Wait for a socket of libcurl's, a descriptor of the loop's, or the time."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the driver itself holds."""
+        ...
+
 
 class PerformDriver:
     """``curl_multi_perform`` and select(2): cheap, for descriptors below ``SELECT_LIMIT``."""
@@ -52,10 +57,11 @@ class PerformDriver:
     def __init__(self, multi: Any, loop_fd: int) -> None:  # noqa: ANN401 - pycurl has no types
         self._multi = multi
         self._loop_fd = loop_fd
+        self._running = 0
 
     def drive(self) -> None:
         """Let libcurl do all that it can without waiting."""
-        self._multi.perform()
+        _, self._running = self._multi.perform()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for a socket of libcurl's, a descriptor of the loop's, or the time."""
@@ -63,8 +69,13 @@ class PerformDriver:
         if timer_ms >= 0:
             timeout_s = min(timeout_s, timer_ms / 1000)
         readable, writable, exceptional = self._multi.fdset()
+        if len(readable) + len(writable) < self._running and not _fits_select(0):
+            timeout_s = min(timeout_s, _BLIND_S)  # libcurl hides descriptors from 1024 on
         readable.append(self._loop_fd)
         select.select(readable, writable, exceptional, timeout_s)
+
+    def close(self) -> None:
+        """Hold nothing, so let nothing go."""
 
 
 class SocketActionDriver:
@@ -76,10 +87,13 @@ class SocketActionDriver:
         self._poll = selectors.DefaultSelector()
         self._poll.register(loop_fd, selectors.EVENT_READ)
         self._timer_s: float | None = None
+        self._closed = False
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
     def _watch(self, event: int, fd: int, _multi: object, _data: object) -> None:
+        if self._closed:
+            return
         with contextlib.suppress(KeyError):
             self._poll.unregister(fd)
         if event != pycurl.POLL_REMOVE:
@@ -102,6 +116,11 @@ class SocketActionDriver:
         if self._timer_s is not None:
             timeout_s = min(timeout_s, self._timer_s - time.monotonic())
         self._poll.select(max(0.0, timeout_s))
+
+    def close(self) -> None:
+        """Close the epoll descriptor; libcurl may still want to unregister sockets, in vain."""
+        self._closed = True
+        self._poll.close()
 
 
 _EVENTS: Final = {
@@ -196,6 +215,7 @@ class CurlSelector(selectors.BaseSelector):
 
     def close(self) -> None:
         """Let go of the loop's own descriptors."""
+        self._driver.close()
         self._own.close()
 
 

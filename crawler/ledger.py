@@ -8,11 +8,11 @@ a salvaged one, or, after its third death, the one that says it is lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from crawler.errors import WorkerError
+from crawler.source import Source
 
 DEATHS_TO_LOSE: Final = 3
 """An item that was in hand at this many deaths of its workers is lost."""
@@ -80,9 +80,9 @@ class Part:
 class Ledger:
     """The input's way through the workers. ``window`` bounds items read but not yet given out."""
 
-    def __init__(self, items: Iterable[Any], *, window: int, recovery: Recovery) -> None:
-        self._source = iter(items)
-        self._exhausted = False
+    def __init__(self, source: Source, *, window: int, recovery: Recovery) -> None:
+        self._source = source
+        self._closed = False
         self._window = window
         self._recovery = recovery
         self._order: deque[Batch] = deque()
@@ -93,7 +93,7 @@ class Ledger:
     @property
     def done(self) -> bool:
         """Whether every item was read and every result given out."""
-        return self._exhausted and not self._order
+        return (self._closed or self._source.exhausted) and not self._order
 
     @property
     def suspects_wait(self) -> bool:
@@ -109,11 +109,10 @@ class Ledger:
         if self._again:
             return self._again.popleft()
         count = min(count, self._window - self._held)
-        if count <= 0 or self._exhausted:
+        if count <= 0 or self._closed or self._source.exhausted:
             return None
-        items = list(islice(self._source, count))
+        items = self._source.take(count)
         if not items:
-            self._exhausted = True
             return None
         batch = Batch(len(items))
         self._order.append(batch)
@@ -145,7 +144,7 @@ class Ledger:
 
     def close(self) -> None:
         """Read no more input and hand nothing out again: what is out is all that still comes."""
-        self._exhausted = True
+        self._closed = True
         for part in (*self._again, *self._suspects):
             part.batch.open_parts -= 1
         self._again.clear()

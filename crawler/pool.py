@@ -18,13 +18,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from crawler import pool_worker
 from crawler.channel import Channel, ChannelClosedError
 from crawler.errors import UsageError, WorkerError
 from crawler.ledger import Ledger, NoRecovery, Part, Recovery
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
+from crawler.source import Direct, Prefetched
 
 _STILLBIRTHS: Final = 3
 """So many workers in a row that die before they are ready end the run."""
@@ -80,7 +81,6 @@ class Pool:
         self._stopped = False
         self._stillbirths = 0
         self._function: BatchFunction | None = None
-        self._ledger: Ledger | None = None
         self._members = [
             _Member(Setup(share, initializer, initargs, loop_factory))
             for share in _shares(total, max(1, count))
@@ -116,15 +116,18 @@ class Pool:
         *,
         window: int,
         recovery: Recovery | None = None,
+        reading: Literal["direct", "ahead"] = "direct",
     ) -> Iterator[Any]:
         """Yield the results of ``function(items, desk)``, a coroutine, in input order.
 
         Batches are as large as workers ask for through ``desk.more``; at most ``window`` items are
-        read and not yet yielded. Raises ``WorkerError`` when the function or an initializer raised
+        read and not yet yielded. An ``iterable`` that may keep its reader waiting is to be read
+        ``ahead``, on a thread. Raises ``WorkerError`` when the function or an initializer raised
         (an error of ours as it was), and whatever ``iterable`` raises.
         """
-        ledger = self._ledger = Ledger(
-            iterable, window=window, recovery=NoRecovery() if recovery is None else recovery
+        source = Prefetched(iterable, self._wake) if reading == "ahead" else Direct(iterable)
+        ledger = Ledger(
+            source, window=window, recovery=NoRecovery() if recovery is None else recovery
         )
         self._function = function
         for member in self._members:
@@ -145,7 +148,11 @@ class Pool:
         ``imap`` then yields what was finished and ends.
         """
         self._grace_s = grace_s
-        with contextlib.suppress(BlockingIOError):
+        self._wake()
+
+    def _wake(self) -> None:
+        """End the wait of ``imap``, from a signal handler or another thread."""
+        with contextlib.suppress(OSError):
             self._alarm.send(b"!")
 
     def close(self) -> None:
@@ -206,7 +213,8 @@ class Pool:
             member = key.data
             if member is None:
                 self._alarm_in.recv(64)
-                self._begin_stop(ledger)
+                if self._grace_s is not None:
+                    self._begin_stop(ledger)
             elif events & selectors.EVENT_READ:
                 self._hear(member, ledger)
             else:

@@ -57,9 +57,12 @@ def _to_warnings(text: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to run. ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines,
-    ``.csv`` or ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent.
-    Without ``tables`` the run ends with no summary, and pandas is not imported.
+    """What to run.
+
+    ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines, ``.csv`` or
+    ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent. Targets that
+    may keep their reader waiting are read ``ahead``. Without ``tables`` the run ends with no
+    summary, and pandas is not imported.
     """
 
     targets: Iterable[Target]
@@ -71,6 +74,7 @@ class Job:
     session: requests.Session | None = None
     warn: Callable[[str], None] = _to_warnings
     tables: bool = True
+    reading: Literal["direct", "ahead"] = "direct"
 
 
 class Crawling:
@@ -160,7 +164,11 @@ class Crawling:
             self._importing.start()
         window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         return self._pool.imap_batches(
-            partial(fetch_batch, order), recovery.watch(targets), window=window, recovery=recovery
+            partial(fetch_batch, order),
+            recovery.watch(targets),
+            window=window,
+            recovery=recovery,
+            reading=self._job.reading,
         )
 
     def _finish_importing(self) -> None:

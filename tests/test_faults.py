@@ -260,12 +260,12 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 import crawler.worker
 from crawler.run import Crawling, Job, crawl
-real = crawler.worker.attempt
-async def deadly(plan, target, number):
+real = crawler.worker.begin
+def deadly(plan, target, number):
     if target.seq == 17:
         os.kill(os.getpid(), 9)
-    return await real(plan, target, number)
-crawler.worker.attempt = deadly
+    return real(plan, target, number)
+crawler.worker.begin = deadly
 urls = [f"{demo}/status/200?n={{n}}" for n in range(200)]
 run = crawl(urls, out={str(tmp_path / "r.log")!r}, processes=2)
 print(run.results.errors.loc["worker_lost", "count"], len(list(run.records())))
@@ -286,3 +286,22 @@ def test_a_pipe_that_closes_is_a_quiet_end(tmp_path, demo) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
     assert [json.loads(row)["seq"] for row in done.stdout.splitlines()] == [0, 1, 2, 3, 4]
     assert done.stderr == ""
+
+
+def test_a_slow_producer_holds_up_neither_results_nor_a_stop(tmp_path, demo) -> None:
+    """From a pipe, results come out while the producer sleeps, and Ctrl-C is heard meanwhile."""
+    run = subprocess.Popen(
+        command("--urls", "-", "--out", "-", "--summary", "none"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert run.stdin is not None
+    assert run.stdout is not None
+    for number in range(3):
+        run.stdin.write(f"{demo}/status/200?n={number}\n")
+        run.stdin.flush()
+        assert json.loads(run.stdout.readline())["seq"] == number
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=10)
+    assert run.returncode == 130
+    assert "Fatal" not in said
+    assert "Traceback" not in said

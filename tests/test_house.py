@@ -24,6 +24,7 @@ FLOORS: Final[dict[str, float]] = {
     "settings.py": 0.1,
     "samples.py": 0.1,
     "channel.py": 0.1,
+    "source.py": 0.1,
     "engines/__init__.py": 0.1,
     "engines/base.py": 0.2,
     "codec.py": 1,

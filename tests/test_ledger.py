@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.errors import WorkerError
 from crawler.ledger import DEATHS_TO_LOSE, Ledger, NoRecovery, Part
+from crawler.source import Direct
 
 
 class Remembering:
@@ -36,7 +37,7 @@ def drain(ledger: Ledger) -> list[int]:
 
 def test_results_come_in_input_order() -> None:
     """A later part that is finished first waits for the earlier one."""
-    ledger = Ledger(range(6), window=10, recovery=NoRecovery())
+    ledger = Ledger(Direct(range(6)), window=10, recovery=NoRecovery())
     first, second = ledger.take(3), ledger.take(3)
     assert first is not None
     assert second is not None
@@ -52,7 +53,7 @@ def test_the_window_bounds_what_is_read() -> None:
     """No more items are read than the window holds, until results are given out."""
     read = []
     source = (read.append(n) or n for n in itertools.count())  # type: ignore[func-returns-value]
-    ledger = Ledger(source, window=5, recovery=NoRecovery())
+    ledger = Ledger(Direct(source), window=5, recovery=NoRecovery())
     part = ledger.take(100)
     assert part is not None
     assert len(part.items) == 5
@@ -65,7 +66,7 @@ def test_the_window_bounds_what_is_read() -> None:
 
 def test_what_a_dead_worker_finished_is_not_done_again() -> None:
     """Salvaged items keep their result; only the rest is handed out again, in the same place."""
-    ledger = Ledger(range(5), window=10, recovery=Remembering(done_below=3))
+    ledger = Ledger(Direct(range(5)), window=10, recovery=Remembering(done_below=3))
     part = ledger.take(5)
     assert part is not None
     ledger.died(part)
@@ -78,7 +79,7 @@ def test_what_a_dead_worker_finished_is_not_done_again() -> None:
 
 def test_a_suspect_runs_alone_before_it_is_lost() -> None:
     """After two deaths each item is tried by itself, so that only the guilty one is lost."""
-    ledger = Ledger(range(3), window=10, recovery=Remembering())
+    ledger = Ledger(Direct(range(3)), window=10, recovery=Remembering())
     for _ in range(DEATHS_TO_LOSE - 1):
         part = ledger.take(3)
         assert part is not None
@@ -97,7 +98,7 @@ def test_a_suspect_runs_alone_before_it_is_lost() -> None:
 
 def test_without_recovery_a_lost_item_ends_the_run() -> None:
     """Where nothing can stand for the item, the error names it."""
-    ledger = Ledger(["poison"], window=1, recovery=NoRecovery())
+    ledger = Ledger(Direct(["poison"]), window=1, recovery=NoRecovery())
     part: Part | None = ledger.take(1)
     for _ in range(DEATHS_TO_LOSE - 1):
         assert part is not None
@@ -110,7 +111,7 @@ def test_without_recovery_a_lost_item_ends_the_run() -> None:
 
 def test_closing_gives_what_is_out_and_nothing_else() -> None:
     """After ``close`` no item is handed out, and parts stopped with nothing leave no gap."""
-    ledger = Ledger(range(9), window=9, recovery=NoRecovery())
+    ledger = Ledger(Direct(range(9)), window=9, recovery=NoRecovery())
     parts = [ledger.take(3) for _ in range(2)]
     ledger.close()
     assert ledger.take(3) is None
@@ -130,7 +131,7 @@ def test_closing_gives_what_is_out_and_nothing_else() -> None:
 def test_every_item_has_one_result_whatever_happens(count, window, done_below, seed) -> None:
     """For any interleaving of takes, finishes and deaths: one result an item, batches in order."""
     dice = random.Random(seed)
-    ledger = Ledger(range(count), window=window, recovery=Remembering(done_below))
+    ledger = Ledger(Direct(range(count)), window=window, recovery=Remembering(done_below))
     out: list[Part] = []
     given_out: list[object] = []
     while not ledger.done:

@@ -8,14 +8,16 @@ happens, what was recorded stays recorded.
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import BinaryIO, Final
 
 from crawler.cli.options import RunOptions
+from crawler.errors import UsageError
 from crawler.progress import Progress
 from crawler.report.machine import to_csv, to_json
 from crawler.report.text import render
@@ -43,6 +45,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             wait_for_lock=options.wait,
             warn=voice.say,
             tables=options.summary != "none",
+            reading="ahead" if "-" in options.url_files else "direct",
         )
         with Crawling(job) as crawling, _StopSignals(crawling, voice) as stopped:
             _go_through(crawling, targets, options, voice)
@@ -63,8 +66,16 @@ def _targets(options: RunOptions) -> TargetList:
         column=options.column,
         keep=options.keep,
         template=options.template,
-        stdin=sys.stdin.buffer,
+        stdin=_stdin() if "-" in options.url_files else None,
     )
+
+
+def _stdin() -> BinaryIO:
+    """Give standard input, under a lock of its own: Python ends badly while another is held."""
+    try:
+        return os.fdopen(os.dup(0), "rb")
+    except OSError:
+        raise UsageError("--urls -: standard input is closed") from None
 
 
 def _take(options: RunOptions) -> Take:

@@ -8,6 +8,7 @@ error of ours or as text; SIGINT is the parent's business.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -30,6 +31,9 @@ FUNCTION: Final = "function"
 TASK: Final = "task"
 STOP: Final = "stop"
 """What a parent says: what to run; items to run it on; stop within so many seconds."""
+
+_GC_THRESHOLD: Final = (50_000, 20, 100)
+"""A worker's garbage is values that die young, without cycles; looking for them costs 5 %."""
 
 BatchFunction = Callable[[list[Any], "Desk"], Coroutine[Any, Any, Any]]
 LoopFactory = Callable[[int], asyncio.AbstractEventLoop]
@@ -82,6 +86,8 @@ def run_process(channel: Channel, setup: Setup, inherited: Sequence[Channel]) ->
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for sibling in inherited:
         sibling.close()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
     run(channel, setup, tidy=False)
     # Not sys.exit: a resolver thread of libcurl's may still wait for a dead name server.
     os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any, Final, Literal
+from urllib.request import getproxies
 
 import pycurl
 
@@ -43,7 +44,9 @@ def connection_options(profile: Profile, *, own_origin: bool) -> Options:
         options += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
     else:
         options.append(_ca_option(profile.verify or True))
-    if profile.proxies is not None and profile.proxies[0] == profile.proxies[1]:
+    if profile.proxies is None and not getproxies():
+        options.append((pycurl.PROXY, ""))  # saves libcurl a look at the environment a request
+    elif profile.proxies is not None and profile.proxies[0] == profile.proxies[1]:
         options.append((pycurl.PROXY, profile.proxies[0] or ""))
     if not own_origin or profile.cert is None:
         return options

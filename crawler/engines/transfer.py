@@ -145,12 +145,11 @@ class Transfer:
     def _on_body(self, chunk: bytes) -> int | None:
         """Count (and decode) a piece of the body; -1 makes libcurl break the transfer off."""
         size = self._size
-        if size == 0 and self._decoder is None:
-            coding = self._content_coding()
-            if coding:
-                self._decoder = Decoder(coding, self._limit)
-        if self._decoder is not None:
-            return self._decode(self._decoder, chunk)
+        decoder = self._decoder
+        if size == 0 and decoder is None and _CODING_FIELD in b"".join(self._lines).lower():
+            decoder = self._decoder = self._new_decoder()
+        if decoder is not None:
+            return self._decode(decoder, chunk)
         self._size = size = size + len(chunk)
         if size <= self._limit:
             return None
@@ -170,12 +169,9 @@ class Transfer:
             self._size = decoder.size
         return None
 
-    def _content_coding(self) -> str:
-        if not self._settings.compression:
-            return ""
-        if _CODING_FIELD not in b"".join(self._lines).lower():
-            return ""
-        return self._header("content-encoding") or ""
+    def _new_decoder(self) -> Decoder | None:
+        coding = self._header("content-encoding") if self._settings.compression else None
+        return Decoder(coding, self._limit) if coding else None
 
     def _header(self, name: str) -> str | None:
         """Give a field of the final header block, joined by commas where it is repeated."""

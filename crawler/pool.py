@@ -15,6 +15,7 @@ import selectors
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -341,7 +342,11 @@ class _Member:
 
 def _start_process(process: Any) -> None:  # noqa: ANN401 - contexts differ in their classes
     try:
-        process.start()
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of any thread at a fork. Ours are counted before; what is
+            # left are numpy's, whose library stops and restarts them around a fork itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
     except RuntimeError as exc:
         if "bootstrapping" not in str(exc):
             raise

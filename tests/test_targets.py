@@ -577,7 +577,7 @@ def test_memory_is_flat(write: Write, name: str) -> None:
 
     small = peak_bytes(write("small-" + name, content(3_000)))
     large = peak_bytes(write("large-" + name, content(300_000 if name == "l.txt" else 60_000)))
-    assert large < small + 100_000
+    assert large < small + 500_000
 
 
 def test_reading_lines_is_cheap(write: Write) -> None:

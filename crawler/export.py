@@ -5,6 +5,7 @@ A file appears whole or not at all: it is written beside its place and moved the
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections.abc import Callable, Iterator
@@ -28,50 +29,60 @@ def writer_for(path: Path) -> Writer | None:
 
     Raises ``UsageError`` when the extra that the format needs is not installed.
     """
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return write_csv
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         _pyarrow()
         return write_parquet
     return None
 
 
 def write_csv(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -> None:
-    """Write records as CSV (RFC 4180): their own fields, then the carried columns."""
-    part = _part_of(path)
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow((*RECORD_FIELDS, *columns))
-            for record in records:
-                rows.writerow((*record[:-1], *(record.fields.get(name) for name in columns)))
-        part.replace(path)
-    except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise _cannot_write(path, exc) from None
+    """Write records as CSV (RFC 4180): their own fields, then the carried columns.
+
+    Raises ``LogError`` when the file cannot be written.
+    """
+    with _whole_or_not(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow((*RECORD_FIELDS, *columns))
+        for record in records:
+            rows.writerow((*record[:-1], *(record.fields.get(name) for name in columns)))
 
 
 def write_parquet(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -> None:
-    """Write records as Parquet, a row group every 50,000."""
+    """Write records as Parquet, a row group every 50,000.
+
+    Raises ``LogError`` when the file cannot be written.
+    """
     pa, parquet = _pyarrow()
     schema = _schema(pa, columns)
-    part = _part_of(path)
+    with _whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+        while rows := [_row(record) for record in islice(records, _ROW_GROUP)]:
+            file.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+@contextlib.contextmanager
+def _whole_or_not(path: Path) -> Iterator[Path]:
+    """Give a place beside ``path``; what was written there is moved to it unless anything fails."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
     try:
-        with parquet.ParquetWriter(part, schema) as file:
-            while rows := [_row(record) for record in islice(records, _ROW_GROUP)]:
-                file.write_table(pa.Table.from_pylist(rows, schema=schema))
+        yield part
         part.replace(path)
     except OSError as exc:
-        part.unlink(missing_ok=True)
         raise _cannot_write(path, exc) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _row(record: Record) -> dict[str, Any]:
-    return {**dict(zip(RECORD_FIELDS, record, strict=False)), **record.fields}
+    own = dict(zip(RECORD_FIELDS, record, strict=False))
+    return {**own, **{name: _text(value) for name, value in record.fields.items()}}
 
 
-def _part_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part{os.getpid()}")
+def _text(value: object) -> str | None:
+    """A carried value as CSV shows it: in a log that others have edited it may be a number."""
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _cannot_write(path: Path, exc: OSError) -> LogError:

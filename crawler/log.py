@@ -1,9 +1,10 @@
 """The record log: whole lines, appended under a lock that the kernel releases, never lost.
 
 Every process opens the log for itself and appends many lines with one write under an advisory
-``flock``: a killed holder frees it at once. A write that comes back short is taken back, so that a
-full disk costs no earlier line. Opening repairs a torn last line. A second lock, on ``LOG.lock``,
-is held by a whole run, its workers included: one run a log at a time.
+``flock``: a killed holder frees it at once. A write that cannot be finished is taken back, so that
+a full disk costs no earlier line. Opening repairs a torn last line, and changes no file that is no
+log. Readers need no lock: whole lines, once written, stay. A second lock, on ``LOG.lock``, is held
+by a whole run, its workers included: one run a log at a time.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
+import sys
 import time
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from crawler.codec import BadLineError, decode
-from crawler.errors import LogError, LogLockedError
-from crawler.record import Record
+from crawler.codec import LINE_START, BadLineError, carried, decode, parse
+from crawler.errors import LogError
+from crawler.record import RECORD_FIELDS, Record
 from crawler.settings import Fsync
 
 _FSYNC_INTERVAL_S: Final = 1.0
 _TAIL_BYTES: Final = 1 << 16
 _READ_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 64
+
+_Parsed = TypeVar("_Parsed")
 
 
 class LogWriter:
@@ -38,32 +44,32 @@ class LogWriter:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
-            raise _cannot("open", path, exc) from None
+            raise cannot("open", path, exc) from None
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Append whole lines, all or none; raises ``LogError`` (disk full, file too large …)."""
         data = b"".join(lines)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
-            self._write(data)
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        if self._fsync != "none":
-            self._sync()
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                self._write(data)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if self._fsync != "none":
+                self._sync()
+        except OSError as exc:
+            raise cannot("append to", self._path, exc) from None
 
     def _write(self, data: bytes) -> None:
         """Write all of ``data`` or take back what was written; the lock is held."""
-        _cut_torn_line(self._fd)
-        written = 0
-        failure = OSError(errno.ENOSPC, "the write came back short")
+        start = _cut_torn_line(self._fd)
+        rest = memoryview(data)
         try:
-            written = os.write(self._fd, data)
-        except OSError as exc:
-            failure = exc
-        if written == len(data):
-            return
-        os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-        raise _cannot("append to", self._path, failure) from None
+            while rest:  # once, unless the disk is full: then the second time tells why
+                rest = rest[os.write(self._fd, rest) :]
+        except BaseException:
+            os.ftruncate(self._fd, start)
+            raise
 
     def _sync(self) -> None:
         now = time.monotonic()
@@ -73,9 +79,13 @@ class LogWriter:
 
     def close(self) -> None:
         """Close this process's descriptor, synced first where the run asked for fsync."""
-        if self._fsync != "none":
-            os.fsync(self._fd)
-        os.close(self._fd)
+        try:
+            if self._fsync != "none":
+                os.fsync(self._fd)
+        except OSError as exc:
+            raise cannot("sync", self._path, exc) from None
+        finally:
+            os.close(self._fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,100 +103,57 @@ class SharedLog:
         """Open the log for appending in this process; raises ``LogError``."""
         return LogWriter(self.path, self.fsync)
 
-
-class RunLock:
-    """Held by one run on one log; a context manager.
-
-    The descriptor is inherited by forked workers and shares its lock with them, so the lock lasts
-    until the last of them is gone, also when the parent was killed. ``descriptor`` is handed to
-    workers that are not forked.
-    """
-
-    def __init__(self, log: Path, *, wait: bool = False) -> None:
-        self._path = log.with_name(log.name + ".lock")
-        self.descriptor = _take(self._path, log, wait=wait)
-        holder = f"{os.getpid()} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n"
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, holder.encode(), 0)
-
-    def __enter__(self) -> RunLock:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let go: the lock file is removed while it is still held."""
-        if self.descriptor < 0:
-            return
-        self._path.unlink(missing_ok=True)
-        os.close(self.descriptor)
-        self.descriptor = -1
-
-
-def _take(lock: Path, log: Path, *, wait: bool) -> int:
-    """Lock the file that stands at ``lock`` now: a holder removes it as it leaves."""
-    while True:
-        fd = _open_lock(lock, log)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid, _, since = os.pread(fd, 100, 0).decode("utf-8", "replace").strip().partition(" ")
-            os.close(fd)
-            raise LogLockedError(
-                f"{log}: another crawl (process {pid or 'unknown'}, since {since or 'unknown'}) is "
-                "writing this log; wait for it with --wait, or give another --out"
-            ) from None
-        if _same_file(fd, lock):
-            return fd
-        os.close(fd)
-
-
-def _open_lock(lock: Path, log: Path) -> int:
-    try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as exc:
-        raise _cannot("lock", log, exc) from None
-
-
-def _same_file(fd: int, path: Path) -> bool:
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(fd)
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+    def settle(self) -> None:
+        """Force what all workers wrote to the disk, where the run asked for fsync."""
+        self.open().close()
 
 
 def repair(path: Path) -> str | None:
     """Cut off a torn last line (no newline, or NULs from a crash); say in words what was cut.
 
-    Call it with the run lock held. Raises ``LogError`` when the file cannot be changed.
+    Call it with the run lock held. Raises ``LogError`` when the file cannot be changed, and, before
+    anything is changed, when it is no record log: a list, say, given as ``--out`` by mistake.
     """
     try:
         with path.open("r+b") as file:
-            torn = _cut_torn_line(file.fileno())
+            fd = file.fileno()
+            size = os.fstat(fd).st_size
+            _check_is_log(path, file.readline(), os.pread(fd, _HEAD_BYTES, _whole_size(fd, size)))
+            torn = size - _cut_torn_line(fd)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise _cannot("repair", path, exc) from None
+        raise cannot("repair", path, exc) from None
     if not torn:
         return None
     return f"{path}: cut off a torn last line of {torn} bytes left by a run that was killed"
 
 
+def _check_is_log(path: Path, first: bytes, torn: bytes) -> None:
+    """Refuse a file whose first line, or start of a torn last line, is nothing of ours."""
+    if first.endswith(b"\n"):
+        next(_parsed_lines(parse, path, [first]))
+    text = torn.rstrip(b"\0")
+    if not (text.startswith((LINE_START, b"\0")) or LINE_START.startswith(text)):
+        raise LogError(
+            f"{path}: its last line was cut off and is no record; nothing was changed: "
+            "is this a record log? Give another --out"
+        )
+
+
 def _cut_torn_line(fd: int) -> int:
-    """Cut what a killed writer left of a line; give the number of bytes that were cut."""
+    """Cut what a killed writer left of a line; give the size of what is left."""
     size = os.fstat(fd).st_size
-    if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
-        return 0
-    whole = _whole_lines_end(fd, size)
-    os.ftruncate(fd, whole)
-    return size - whole
+    whole = _whole_size(fd, size)
+    if whole < size:
+        os.ftruncate(fd, whole)
+    return whole
 
 
-def _whole_lines_end(fd: int, size: int) -> int:
-    """Find the offset just after the last newline."""
+def _whole_size(fd: int, size: int) -> int:
+    """Find the offset just after the last newline before ``size``, 0 when there is none."""
+    if size and os.pread(fd, 1, size - 1) == b"\n":
+        return size
     end = size
     while end > 0:
         start = max(0, end - _TAIL_BYTES)
@@ -203,46 +170,99 @@ def read_log(path: str | os.PathLike[str], *, run: str | None = None) -> Iterato
     A torn last line is left out; any other line that is no record raises ``LogError`` naming it.
     """
     log = Path(path)
-    for number, line in enumerate(read_lines(log), start=1):
-        try:
-            record = decode(line)
-        except BadLineError as exc:
-            raise LogError(f"{log}, line {number}: {exc}; is this a record log?") from None
+    for _, record in _parsed_lines(decode, log, read_lines(log)):
         if run is None or record.run == run:
             yield record
 
 
 def read_lines(path: Path, *, offset: int = 0) -> Iterator[bytes]:
-    """Yield whole lines from ``offset`` on; raises ``LogError`` when the file cannot be read."""
+    """Yield the lines that are whole now, from ``offset``, where one begins, on.
+
+    What others append meanwhile is left out, or half a line could be taken for one. Raises
+    ``LogError`` when the file cannot be read.
+    """
     try:
         with path.open("rb", buffering=_READ_BYTES) as file:
-            file.seek(offset)
+            about = os.fstat(file.fileno())
+            left = sys.maxsize  # of a pipe
+            if stat.S_ISREG(about.st_mode):
+                left = _whole_size(file.fileno(), about.st_size) - offset
+            if offset:
+                file.seek(offset)
             for line in file:
-                if line.endswith(b"\n"):
-                    yield line
+                left -= len(line)
+                if left < 0 or not line.endswith(b"\n"):
+                    return
+                yield line
     except OSError as exc:
-        raise _cannot("read", path, exc) from None
+        raise cannot("read", path, exc) from None
+
+
+def last_line(path: Path) -> bytes | None:
+    """Give the last whole line of a log, None for an empty or absent one; raises ``LogError``."""
+    try:
+        with path.open("rb") as file:
+            fd = file.fileno()
+            end = _whole_size(fd, os.fstat(fd).st_size)
+            if end == 0:
+                return None
+            file.seek(_whole_size(fd, end - 1))
+            return file.readline()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise cannot("read", path, exc) from None
+
+
+def parsed_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield each whole line of a log beside its parsed row; raises ``LogError`` naming a bad one.
+
+    For who needs few fields of many lines: see ``codec.parse``.
+    """
+    return _parsed_lines(parse, path, read_lines(path))
 
 
 def recorded(path: Path, run: str, seqs: Collection[int], *, offset: int) -> dict[int, bytes]:
     """Find the lines of ``run`` for ``seqs`` that stand in the log at or after ``offset``."""
     found: dict[int, bytes] = {}
-    for line in read_lines(path, offset=offset):
-        record = decode(line)
-        if record.run == run and record.seq in seqs:
-            found[record.seq] = line
+    for line, row in _parsed_lines(parse, path, read_lines(path, offset=offset), offset):
+        if row["run"] == run and row["seq"] in seqs:
+            found[row["seq"]] = line
     return found
 
 
+def _parsed_lines(
+    parser: Callable[[bytes], _Parsed], path: Path, lines: Iterable[bytes], offset: int = 0
+) -> Iterator[tuple[bytes, _Parsed]]:
+    after = f" after byte {offset}" if offset else ""
+    for number, line in enumerate(lines, start=1):
+        try:
+            parsed = parser(line)
+        except BadLineError as exc:
+            raise _bad_line(f"{path}, line {number}{after}", exc) from None
+        yield line, parsed
+
+
+def _bad_line(where: str, exc: BadLineError) -> LogError:
+    return LogError(f"{where}: {exc}; is this a record log?")
+
+
 def log_size(path: Path) -> int:
-    """Give the log's size in bytes, 0 when there is none yet."""
+    """Give the size in bytes of the log's whole lines, 0 when there is none yet.
+
+    Others may be at work on a line: its bytes do not count, since they may be cut off again.
+    """
     try:
-        return path.stat().st_size
+        with path.open("rb", buffering=0) as file:
+            return _whole_size(file.fileno(), os.fstat(file.fileno()).st_size)
     except FileNotFoundError:
         return 0
+    except OSError as exc:
+        raise cannot("read", path, exc) from None
 
 
-def _cannot(what: str, path: Path, exc: OSError) -> LogError:
+def cannot(what: str, path: Path, exc: OSError) -> LogError:
+    """Translate an error of the operating system's: what could not be done, why, and the remedy."""
     reason = (exc.strerror or str(exc)).lower()
     remedy = _REMEDIES.get(exc.errno or 0, "check the path and its permissions")
     return LogError(f"cannot {what} {path}: {reason}; {remedy}")
@@ -266,32 +286,46 @@ class LogIndex:
     columns: tuple[str, ...]
 
     def lines(self) -> Iterator[bytes]:
-        """Yield each target's newest line, in input order."""
-        with self.path.open("rb") as file:
-            for offset in self.offsets:
-                if offset != _ABSENT:
-                    file.seek(offset)
-                    yield file.readline()
+        """Yield each target's newest line, in input order; raises ``LogError``."""
+        try:
+            with self.path.open("rb") as file:
+                for offset in self.offsets:
+                    if offset != _ABSENT:
+                        file.seek(offset)
+                        yield file.readline()
+        except OSError as exc:
+            raise cannot("read", self.path, exc) from None
 
     def records(self) -> Iterator[Record]:
-        """Yield each target's newest record, in input order."""
-        return map(decode, self.lines())
+        """Yield each target's newest record, in input order; raises ``LogError``."""
+        for line in self.lines():
+            try:
+                record = decode(line)
+            except BadLineError as exc:
+                raise _bad_line(f"{self.path}, line {line[:60]!r} …", exc) from None
+            yield record
 
 
 _ABSENT: Final = -1
 
 
 def index_log(path: Path, run: str) -> LogIndex:
-    """Find each target's newest line of ``run``: 8 bytes of memory a target."""
+    """Find each target's newest line of ``run``: 8 bytes of memory a target.
+
+    Raises ``LogError`` when the log cannot be read.
+    """
     offsets: array[int] = array("q")
     columns: dict[str, None] = {}
+    known = set(RECORD_FIELDS)
     offset = 0
-    for line in read_lines(path):
-        record = decode(line)
-        if record.run == run:
-            if record.seq >= len(offsets):
-                offsets.extend([_ABSENT] * (record.seq + 1 - len(offsets)))
-            offsets[record.seq] = offset
-            columns.update(dict.fromkeys(record.fields))
+    for line, row in parsed_rows(path):
+        if row["run"] == run:
+            seq = row["seq"]
+            if seq >= len(offsets):
+                offsets.extend(array("q", (_ABSENT,)) * (seq + 1 - len(offsets)))
+            offsets[seq] = offset
+            if not known.issuperset(row):
+                columns.update(dict.fromkeys(carried(row)))
+                known.update(row)
         offset += len(line)
     return LogIndex(path, offsets, tuple(columns))

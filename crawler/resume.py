@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from crawler.codec import decode
+from crawler.codec import BadLineError, parse
 from crawler.errors import LogError
-from crawler.log import read_log
+from crawler.log import last_line, parsed_rows
 from crawler.record import Target
 from crawler.urls import InvalidUrl, mask, wire_url
 
-_TAIL_BYTES: Final = 1 << 20
 _OPEN: Final = 0
+_FAILED: Final = 1
+_FINISHED: Final = 2
 
 
 class Done:
@@ -51,7 +52,7 @@ class Done:
         for target in targets:
             seq = target.seq
             if seq < known and self._state[seq] != _OPEN:
-                if self._urls[seq] != _digest(_shown(target.url)):
+                if not _is_of(self._urls[seq], target.url):
                     raise LogError(
                         f"target {seq + 1} of the list is not what run {self.run} fetched there: "
                         "the list has changed; give the same list, or start without --resume"
@@ -59,10 +60,6 @@ class Done:
                 if self._state[seq] == _FINISHED:
                     continue
             yield target
-
-
-_FAILED: Final = 1
-_FINISHED: Final = 2
 
 
 def load_done(path: Path, *, retry_failed: bool) -> Done | None:
@@ -74,28 +71,34 @@ def load_done(path: Path, *, retry_failed: bool) -> Done | None:
     if run is None:
         return None
     done = Done(run)
-    for record in read_log(path, run=run):
-        done.note(record.seq, record.url, finished=record.error is None or not retry_failed)
+    for _, row in parsed_rows(path):
+        if row["run"] == run:
+            finished = not retry_failed or row.get("error") is None
+            done.note(row["seq"], row["url"], finished=finished)
     return done
 
 
 def newest_run(path: Path) -> str | None:
-    """Give the run id of a log's last line, None for an empty or absent log."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().splitlines()
-    except FileNotFoundError:
+    """Give the run id of a log's last whole line, None for an empty or absent log.
+
+    Raises ``LogError`` when the log cannot be read.
+    """
+    line = last_line(path)
+    if line is None:
         return None
-    return decode(lines[-1]).run if lines else None
-
-
-def _shown(url: str) -> str:
     try:
-        return wire_url(url).shown
+        return str(parse(line)["run"])
+    except BadLineError as exc:
+        raise LogError(f"{path}, last line: {exc}; is this a record log?") from None
+
+
+def _is_of(noted: int, url: str) -> bool:
+    """Tell whether a record's URL, noted as its digest, is that of a target, sent or never sent."""
+    try:
+        shown = wire_url(url).shown
     except InvalidUrl:
-        return mask(url)
+        return noted == _digest(mask(url))
+    return noted == _digest(shown) or noted == _digest(mask(url))
 
 
 def _digest(url: str) -> int:

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from crawler.codec import decode
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
-from crawler.log import RunLock, SharedLog, index_log, repair
+from crawler.log import SharedLog, index_log, repair
 from crawler.pool import Pool
 from crawler.record import Record, Target
 from crawler.recovery import LogRecovery
 from crawler.resume import Done, load_done
+from crawler.run_lock import RunLock
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
 from crawler.summary import Results, RunClock, Summary, load_pandas, records_frame
@@ -120,6 +121,8 @@ class Crawling:
         if self._pool is not None:
             self._pool.close()
         clock = RunClock(wall_s, _cpu_s() - self._began_cpu_s, available_cores())
+        if self.log is not None:
+            SharedLog(self.log, self.settings.fsync).settle()
         if self._export is not None:
             self._write_export()
         return clock

@@ -50,6 +50,7 @@ FLOORS: Final[dict[str, float]] = {
     "engines/faults.py": 1.1,
     "engines/requests.py": 1.2,
     "export.py": 1.2,
+    "run_lock.py": 1.2,
     "resume.py": 1.2,
     "fetch.py": 2,
     "pool_worker.py": 2,

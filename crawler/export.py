@@ -19,6 +19,7 @@ from crawler.record import RECORD_FIELDS, Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _ROW_GROUP: Final = 50_000
 
 Writer = Callable[[Path, Iterator[Record], tuple[str, ...]], None]
@@ -34,6 +35,8 @@ def writer_for(path: Path) -> Writer | None:
     if path.suffix.lower() == ".parquet":
         _pyarrow()
         return write_parquet
+    if path.suffix.lower() in _COMPRESSED:
+        raise UsageError(f"--out {path}: output is not compressed; give .log, .csv or .parquet")
     return None
 
 

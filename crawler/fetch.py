@@ -76,8 +76,9 @@ class WallClock:
         if second != self._second:
             self._offset_s = time.time() - time.monotonic()
             micros = int((monotonic_s + self._offset_s) * 1_000_000)
-            second = self._second = micros // 1_000_000
+            second = micros // 1_000_000
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
         return f"{self._prefix}.{micros % 1_000_000:06d}Z"
 
 
@@ -267,6 +268,8 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
     ) = reply
     if error is None and status is not None and status >= 400:
         error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
+    elif error == "too_large":
+        size = plan.settings.max_body_bytes  # however large the pieces were that an engine saw
     due_s = picked_s if target.due is None or number > 1 else target.due
     return Record(
         plan.run,

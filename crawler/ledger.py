@@ -2,20 +2,24 @@
 
 Input is cut into batches as workers ask; a batch is a place in the output order. It is held by one
 part, or by several once a death has split it. Every item ends in exactly one result: its worker's,
-a salvaged one, or, after its third death, the one that says it is lost.
+a salvaged one, or the one that says it is lost. Whom to blame is found by halving: what was in hand
+at two deaths runs apart from all else, and what dies there is split, until one item dies alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from crawler.errors import WorkerError
 from crawler.source import Source
 
+DEATHS_TO_SUSPECT: Final = 2
+"""Items that were in hand at this many deaths are run apart from all others, half by half."""
 DEATHS_TO_LOSE: Final = 3
-"""An item that was in hand at this many deaths of its workers is lost."""
+"""An item that was in hand at this many deaths, the last one with nothing beside it, is lost."""
 
 
 class Recovery(Protocol):
@@ -51,30 +55,31 @@ class NoRecovery:
 
 
 class Batch:
-    """A place in the output order: the results that have come, and the parts still out."""
+    """A place in the output order: results with their own place in it, and parts still out."""
 
     __slots__ = ("open_parts", "results", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.open_parts = 1
-        self.results: list[Any] = []
+        self.results: list[tuple[int, Any]] = []
 
 
 class Part:
     """Items of one batch that are in one worker's hands, or wait to be."""
 
-    __slots__ = ("batch", "deaths", "items")
+    __slots__ = ("batch", "deaths", "items", "place")
 
-    def __init__(self, batch: Batch, items: list[Any], deaths: int = 0) -> None:
+    def __init__(self, batch: Batch, items: list[Any], place: int = 0, deaths: int = 0) -> None:
         self.batch = batch
+        self.place = place
         self.items = items
         self.deaths = deaths
 
     @property
     def suspect(self) -> bool:
-        """One more death with this part in hand loses it, so it is run alone, item by item."""
-        return self.deaths >= DEATHS_TO_LOSE - 1
+        """Whether it is to be run in a worker that does nothing else."""
+        return self.deaths >= DEATHS_TO_SUSPECT
 
 
 class Ledger:
@@ -97,11 +102,11 @@ class Ledger:
 
     @property
     def suspects_wait(self) -> bool:
-        """Whether an item is to be tried in a worker that does nothing else."""
+        """Whether items are to be tried in a worker that does nothing else."""
         return bool(self._suspects)
 
     def take_suspect(self) -> Part:
-        """Give the next item that is to be run alone."""
+        """Give the next items that are to be run apart."""
         return self._suspects.popleft()
 
     def take(self, count: int) -> Part | None:
@@ -122,25 +127,30 @@ class Ledger:
     def finish(self, part: Part, result: Any) -> None:  # noqa: ANN401
         """Note a part's result; None says that it was stopped with nothing done."""
         if result is not None:
-            part.batch.results.append(result)
+            part.batch.results.append((part.place, result))
         part.batch.open_parts -= 1
 
     def died(self, part: Part) -> None:
         """A worker died with this part in hand: keep what was finished, line up the rest again."""
         result, rest = self._recovery.salvage(part.items)
         if result is not None:
-            part.batch.results.append(result)
+            part.batch.results.append((part.place, result))
+        part.batch.open_parts -= 1
         deaths = part.deaths + 1
-        if not rest:
-            part.batch.open_parts -= 1
-        elif deaths >= DEATHS_TO_LOSE:
-            part.batch.results.extend(self._recovery.lost(item) for item in rest)
-            part.batch.open_parts -= 1
-        elif deaths == DEATHS_TO_LOSE - 1:
-            part.batch.open_parts += len(rest) - 1
-            self._suspects.extend(Part(part.batch, [item], deaths) for item in rest)
-        else:
-            self._again.append(Part(part.batch, rest, deaths))
+        if rest and deaths < DEATHS_TO_SUSPECT:
+            self._line_up(self._again, Part(part.batch, rest, part.place, deaths))
+        elif len(rest) == 1 and deaths >= DEATHS_TO_LOSE:
+            part.batch.results.append((part.place, self._recovery.lost(rest[0])))
+        elif rest:
+            middle = (len(rest) + 1) // 2
+            for start, half in ((0, rest[:middle]), (middle, rest[middle:])):
+                if half:
+                    place = part.place + start
+                    self._line_up(self._suspects, Part(part.batch, half, place, deaths))
+
+    def _line_up(self, line: deque[Part], part: Part) -> None:
+        part.batch.open_parts += 1
+        line.append(part)
 
     def close(self) -> None:
         """Read no more input and hand nothing out again: what is out is all that still comes."""
@@ -157,6 +167,7 @@ class Ledger:
             batch = order.popleft()
             self._held -= batch.size
             if len(batch.results) == 1:
-                yield batch.results[0]
+                yield batch.results[0][1]
             elif batch.results:
-                yield self._recovery.merge(batch.results)
+                batch.results.sort(key=itemgetter(0))
+                yield self._recovery.merge([result for _, result in batch.results])

@@ -17,7 +17,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import itemgetter
@@ -121,12 +121,8 @@ def _open_text(
         binary = open(path, "rb")  # noqa: SIM115 - closed by Source.close
     text = io.TextIOWrapper(binary, "utf-8-sig", "surrogateescape", newline)
 
-    def leave_open() -> None:
-        # closing the wrapper would close a standard input that is not ours
-        with suppress(ValueError):  # detached already
-            text.detach()
-
-    return text, leave_open if path == STDIN else text.close
+    # Standard input is its owner's to close, and a thread may be waiting in it: not even detached.
+    return text, (lambda: None) if path == STDIN else text.close
 
 
 @contextmanager

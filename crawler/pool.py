@@ -8,23 +8,21 @@ a fresh worker takes its place.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import multiprocessing
+import inspect
 import pickle
 import selectors
 import socket
-import sys
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing.process import BaseProcess
 from typing import Any, Final, Literal
 
 from crawler import pool_worker
 from crawler.channel import Channel, ChannelClosedError
 from crawler.errors import UsageError, WorkerError
 from crawler.ledger import Ledger, NoRecovery, Part, Recovery
+from crawler.member import Member, start_method
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
 from crawler.source import Direct, Prefetched
 
@@ -36,17 +34,6 @@ _GUARD_HINT: Final = (
 )
 _END_S: Final = 1.0
 """How long workers may take to end by themselves."""
-
-
-def start_method() -> str:
-    """Choose how workers start: ``fork`` where it is safe, else ``spawn``.
-
-    Forking takes milliseconds and needs no main guard, but copies only the calling thread: a lock
-    that another thread holds would stay locked in the worker for ever.
-    """
-    if sys.platform == "linux" and threading.active_count() == 1:
-        return "fork"
-    return "spawn"
 
 
 class Pool:
@@ -73,7 +60,7 @@ class Pool:
         count = min(processes, total)
         self._warn = warn
         self._before_start = before_start
-        self._method = start_method() if count else "thread"
+        self._in_process = count == 0
         self._selector = selectors.DefaultSelector()
         self._alarm_in, self._alarm = socket.socketpair()
         self._alarm.setblocking(False)
@@ -83,7 +70,7 @@ class Pool:
         self._stillbirths = 0
         self._function: BatchFunction | None = None
         self._members = [
-            _Member(Setup(share, initializer, initargs, loop_factory))
+            Member(Setup(share, initializer, initargs, loop_factory))
             for share in _shares(total, max(1, count))
         ]
 
@@ -166,19 +153,20 @@ class Pool:
         self._alarm.close()
         self._alarm_in.close()
 
-    def _start(self, member: _Member) -> None:
+    def _start(self, member: Member) -> None:
         self._before_start()
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         siblings = [m.channel for m in self._members if m.channel is not None and m is not member]
         member.channel = Channel(ours)
-        member.start(theirs, self._method, [*siblings, member.channel])
+        member.method = "thread" if self._in_process else start_method()
+        member.start(theirs, [*siblings, member.channel])
         self._selector.register(member.channel, selectors.EVENT_READ, member)
         if self._function is not None:
             self._send_function(member)
 
-    def _send_function(self, member: _Member) -> None:
+    def _send_function(self, member: Member) -> None:
         assert member.channel is not None
         try:
             member.channel.send((pool_worker.FUNCTION, self._function))
@@ -189,16 +177,23 @@ class Pool:
         """Give every worker that wants items some, suspects each to a worker of its own."""
         if self._grace_s is not None:
             return
+        quarantine = self._quarantine(ledger)
         for member in self._members:
             if ledger.suspects_wait and not member.parts:
                 self._give(member, ledger.take_suspect())
-            while member.wanted > 0 and not member.reserved(waiting=ledger.suspects_wait):
+            while member.wanted > 0 and member is not quarantine and not member.has_suspect:
                 part = ledger.take(member.wanted)
                 if part is None:
                     break
                 self._give(member, part)
 
-    def _give(self, member: _Member, part: Part) -> None:
+    def _quarantine(self, ledger: Ledger) -> Member | None:
+        """Choose the worker that gets no other items, because suspects wait for it to be idle."""
+        if not ledger.suspects_wait:
+            return None
+        return min(self._members, key=lambda member: len(member.parts))
+
+    def _give(self, member: Member, part: Part) -> None:
         assert member.channel is not None
         task = member.note(part)
         member.channel.send((pool_worker.TASK, task, part.items))
@@ -221,7 +216,7 @@ class Pool:
             else:
                 member.channel.flush()
 
-    def _hear(self, member: _Member, ledger: Ledger) -> None:
+    def _hear(self, member: Member, ledger: Ledger) -> None:
         assert member.channel is not None
         try:
             messages = member.channel.receive()
@@ -239,7 +234,7 @@ class Pool:
             else:
                 raise rest[-1]
 
-    def _bury(self, member: _Member, ledger: Ledger) -> None:
+    def _bury(self, member: Member, ledger: Ledger) -> None:
         """A worker is gone: line up what it had again, and start another in its place."""
         self._forget(member)
         words = member.end(_END_S)
@@ -248,7 +243,7 @@ class Pool:
         if not member.ready:
             self._stillbirths += 1
         if self._stillbirths >= _STILLBIRTHS:
-            hint = _GUARD_HINT if self._method == "spawn" else ""
+            hint = _GUARD_HINT if member.method == "spawn" else ""
             raise WorkerError(
                 f"{_STILLBIRTHS} workers in a row {words} before they were ready{hint}"
             )
@@ -270,91 +265,11 @@ class Pool:
             if member.channel is not None:
                 member.channel.send((pool_worker.STOP, self._grace_s))
 
-    def _forget(self, member: _Member) -> None:
+    def _forget(self, member: Member) -> None:
         if member.channel is not None:
             self._selector.unregister(member.channel)
             member.channel.close()
             member.channel = None
-
-
-class _Member:
-    """One worker as its parent sees it."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.channel: Channel | None = None
-        self.process: BaseProcess | None = None
-        self.thread: threading.Thread | None = None
-        self._tasks = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Be as before the first start."""
-        self.ready = False
-        self.writing = False
-        self.wanted = self.setup.share
-        self.parts: dict[int, Part] = {}
-
-    def note(self, part: Part) -> int:
-        """Write down that the worker has this part; give the task's number."""
-        self._tasks += 1
-        self.parts[self._tasks] = part
-        self.wanted -= len(part.items)
-        return self._tasks
-
-    def reserved(self, *, waiting: bool) -> bool:
-        """Tell whether nothing may be added: a suspect runs here, or waits for this worker."""
-        return any(part.suspect for part in self.parts.values()) or (waiting and bool(self.parts))
-
-    def start(self, sock: socket.socket, method: str, inherited: list[Channel]) -> None:
-        """Start the worker on its end of the channel."""
-        channel = Channel(sock)
-        if method == "thread":
-            self.thread = threading.Thread(
-                target=pool_worker.run, args=(channel, self.setup), daemon=True
-            )
-            self.thread.start()
-            return
-        context = multiprocessing.get_context(method)
-        theirs = inherited if method == "fork" else []
-        self.process = context.Process(  # type: ignore[attr-defined]
-            target=pool_worker.run_process, args=(channel, self.setup, theirs), daemon=True
-        )
-        _start_process(self.process)
-        channel.close()
-
-    def end(self, wait_s: float) -> str:
-        """Wait until the worker has ended, by force after ``wait_s``; say how it ended."""
-        if self.thread is not None:
-            self.thread.join(wait_s)
-            return "ended"
-        if self.process is None:
-            return "was not started"
-        self.process.join(wait_s)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        code = self.process.exitcode or 0
-        self.process.close()
-        self.process = None
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-
-
-def _start_process(process: Any) -> None:  # noqa: ANN401 - contexts differ in their classes
-    try:
-        with warnings.catch_warnings():
-            # From 3.12 on Python warns of any thread at a fork. Ours are counted before; what is
-            # left are numpy's, whose library stops and restarts them around a fork itself.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
-    except RuntimeError as exc:
-        if "bootstrapping" not in str(exc):
-            raise
-        raise UsageError(f"a worker cannot start a run of its own{_GUARD_HINT}") from None
-    except (pickle.PicklingError, AttributeError, TypeError) as exc:
-        raise UsageError(
-            f"a worker cannot be sent what it needs ({exc}); use processes=0"
-        ) from None
 
 
 def _shares(total: int, count: int) -> list[int]:
@@ -364,10 +279,22 @@ def _shares(total: int, count: int) -> list[int]:
 
 
 async def _each(function: Callable[[Any], Any], items: list[Any], desk: Desk) -> list[Any]:
-    """Run a plain or coroutine function over a batch, item by item."""
-    results = []
-    for item in items:
-        result = function(item)
-        results.append(await result if hasattr(result, "__await__") else result)
-    desk.more(len(items))
+    """Run a plain or coroutine function over a batch, all its items at once."""
+
+    failures: list[BaseException] = []
+
+    async def one(item: Any) -> Any:  # noqa: ANN401 - items and results are the user's
+        try:
+            result = function(item)
+            return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # SystemExit too, which would tear the loop down from here
+            failures.append(exc)
+        finally:
+            desk.more(1)
+
+    results = await asyncio.gather(*map(one, items))
+    if failures:
+        raise failures[0]
     return results

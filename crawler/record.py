@@ -44,6 +44,13 @@ class Target(NamedTuple):
     due: float | None = None
     fields: Mapping[str, str] = NO_FIELDS
 
+    def __repr__(self) -> str:
+        """Name the target without what may be secret: its URL's userinfo, header values, body."""
+        scheme, mark, rest = self.url.partition("://")
+        url = f"{scheme}{mark}***@{rest.rpartition('@')[2]}" if "@" in rest else self.url
+        names = [name for name, _ in self.headers or ()]
+        return f"Target(seq={self.seq}, url={url!r}, method={self.method!r}, headers={names})"
+
 
 class Record(NamedTuple):
     """What came of one target; one JSON line of the record log. Times are milliseconds.

@@ -22,6 +22,7 @@ from crawler.urls import InvalidUrl, mask, wire_url
 _OPEN: Final = 0
 _FAILED: Final = 1
 _FINISHED: Final = 2
+_FINISHED_BADLY: Final = 3
 
 
 class Done:
@@ -30,17 +31,20 @@ class Done:
     def __init__(self, run: str) -> None:
         self.run = run
         self.count = 0
+        self.failed = 0
         self._state = bytearray()
         self._urls: array[int] = array("I")
 
-    def note(self, seq: int, url: str, *, finished: bool) -> None:
-        """Note the newest record of a target."""
+    def note(self, seq: int, url: str, *, finished: bool, failed: bool = False) -> None:
+        """Note the newest record of a target; ``finished`` ones, ``failed`` or not, are done."""
         if seq >= len(self._state):
             missing = seq + 1 - len(self._state)
             self._state.extend(bytes(missing))
             self._urls.extend([0] * missing)
-        self.count += finished - (self._state[seq] == _FINISHED)
-        self._state[seq] = _FINISHED if finished else _FAILED
+        before, now = self._state[seq], _state(finished=finished, failed=failed)
+        self.count += (now >= _FINISHED) - (before >= _FINISHED)
+        self.failed += (now == _FINISHED_BADLY) - (before == _FINISHED_BADLY)
+        self._state[seq] = now
         self._urls[seq] = _digest(url)
 
     def open_targets(self, targets: Iterable[Target]) -> Iterator[Target]:
@@ -57,9 +61,15 @@ class Done:
                         f"target {seq + 1} of the list is not what run {self.run} fetched there: "
                         "the list has changed; give the same list, or start without --resume"
                     )
-                if self._state[seq] == _FINISHED:
+                if self._state[seq] >= _FINISHED:
                     continue
             yield target
+
+
+def _state(*, finished: bool, failed: bool) -> int:
+    if not finished:
+        return _FAILED
+    return _FINISHED_BADLY if failed else _FINISHED
 
 
 def load_done(path: Path, *, retry_failed: bool) -> Done | None:
@@ -73,8 +83,9 @@ def load_done(path: Path, *, retry_failed: bool) -> Done | None:
     done = Done(run)
     for _, row in parsed_rows(path):
         if row["run"] == run:
-            finished = not retry_failed or row.get("error") is None
-            done.note(row["seq"], row["url"], finished=finished)
+            failed = row.get("error") is not None
+            finished = not (failed and retry_failed)
+            done.note(row["seq"], row["url"], finished=finished, failed=failed)
     return done
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -31,7 +31,6 @@ from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
-from crawler.summary import Results, RunClock, Summary, load_pandas, records_frame
 from crawler.targets import targets_from
 from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_event_loop
 
@@ -39,9 +38,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import requests
 
+    from crawler.summary import Results, RunClock, Summary
+
 Take = Literal["new", "resume", "retry_failed"]
 """What to do with a log that exists: append a new run, go on with the newest, or redo its failures
 as well."""
+
+Reading = Literal["direct", "ahead"]
 
 _WINDOW_LEAST: Final = 10_000
 _WINDOW_PER_CONNECTION: Final = 100
@@ -75,7 +78,24 @@ class Job:
     session: requests.Session | None = None
     warn: Callable[[str], None] = _to_warnings
     tables: bool = True
-    reading: Literal["direct", "ahead"] = "direct"
+    reading: Reading = "direct"
+
+
+class _Import(threading.Thread):
+    """Imports what counts (numpy) and makes tables (pandas) while the workers are at work."""
+
+    def __init__(self, *, tables: bool) -> None:
+        super().__init__(daemon=True)
+        self._tables = tables
+        self.cpu_s = 0.0
+
+    def run(self) -> None:
+        """Import, and note the CPU time that it took: it is no part of the crawling."""
+        from crawler.summary import load_pandas
+
+        if self._tables:
+            load_pandas()
+        self.cpu_s = time.thread_time()
 
 
 class Crawling:
@@ -88,9 +108,10 @@ class Crawling:
         self.log = _log_path(job.out, exports=self._export is not None)
         self.run = _new_run_id()
         self.resumed = 0
-        self.summary = Summary(job.settings.group_by)
         self._pool: Pool | None = None
-        self._importing = threading.Thread(target=load_pandas, daemon=True)
+        self._summary: Summary | None = None
+        self._importing = _Import(tables=job.tables)
+        self.failed_before = 0
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Crawling:
@@ -110,6 +131,15 @@ class Crawling:
                 self.summary.add(samples)
             yield result
 
+    @property
+    def summary(self) -> Summary:
+        """What has been counted so far."""
+        if self._summary is None:
+            from crawler.summary import Summary
+
+            self._summary = Summary(self.settings.group_by)
+        return self._summary
+
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
         if self._pool is not None:
@@ -120,7 +150,11 @@ class Crawling:
         wall_s = time.monotonic() - self._began_s
         if self._pool is not None:
             self._pool.close()
-        clock = RunClock(wall_s, _cpu_s() - self._began_cpu_s, available_cores())
+        from crawler.summary import RunClock
+
+        self._finish_importing()
+        cpu_s = _cpu_s() - self._began_cpu_s - self._importing.cpu_s
+        clock = RunClock(wall_s, cpu_s, available_cores())
         if self.log is not None:
             SharedLog(self.log, self.settings.fsync).settle()
         if self._export is not None:
@@ -141,7 +175,7 @@ class Crawling:
         done = load_done(self.log, retry_failed=self._job.take == "retry_failed")
         if done is None:
             raise LogError(f"{self.log}: there is no run to resume; start one without --resume")
-        self.run, self.resumed = done.run, done.count
+        self.run, self.resumed, self.failed_before = done.run, done.count, done.failed
         return done
 
     def _start(self, targets: Iterable[Target]) -> Iterator[BatchResult]:
@@ -163,8 +197,7 @@ class Crawling:
         )
         self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
         self._cleanup.enter_context(self._pool)
-        if self._job.tables:
-            self._importing.start()
+        self._importing.start()
         window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         return self._pool.imap_batches(
             partial(fetch_batch, order),
@@ -193,8 +226,8 @@ class Run:
 
     id: str
     log: Path | None
-    results: Results
-    _lines: tuple[bytes, ...]
+    results: Results = field(repr=False)
+    _lines: tuple[bytes, ...] = field(repr=False)
 
     def records(self) -> Iterator[Record]:
         """Yield the run's records in input order; a target fetched again counts with its newest."""
@@ -204,6 +237,8 @@ class Run:
 
     def frame(self) -> pd.DataFrame:
         """Give a row a record, in input order; see ``summary.records_frame`` for the dtypes."""
+        from crawler.summary import records_frame
+
         return records_frame(self.records())
 
     def summary(self) -> pd.DataFrame:
@@ -220,17 +255,23 @@ class _Crawl:
         *,
         out: str | os.PathLike[str] | None = None,
         take: Take = "new",
+        reading: Reading = "direct",
         session: requests.Session | None = None,
         settings: Settings | None = None,
         **options: Any,  # noqa: ANN401 - the fields of Settings
     ) -> Run:
         """Fetch every URL and give the ``Run`` when all are done.
 
-        ``urls`` is read lazily. ``out`` keeps the records in a file; without it they are kept in
-        memory. ``options`` are fields of ``Settings``. Raises a ``CrawlError`` where something
-        cannot be used or written; a URL that cannot be fetched is a record, not an error.
+        ``urls`` is read lazily; if it may keep its reader waiting (a generator over a socket, say),
+        have it read ``ahead``, on a thread, so that results go on coming. ``out`` keeps the records
+        in a file; without it they are kept in memory. ``options`` are fields of ``Settings``.
+        Raises a ``CrawlError`` where something cannot be used or written; a URL that cannot be
+        fetched is a record, not an error.
         """
-        job = _job(urls, out, take, session, settings, options, keep_lines=out is None, tables=True)
+        job = _job(
+            urls, out, session, settings, options,
+            take=take, reading=reading, keep_lines=out is None, tables=True,
+        )  # fmt: skip
         lines: list[bytes] = []
         with Crawling(job) as crawling:
             for result in crawling:
@@ -244,6 +285,7 @@ class _Crawl:
         *,
         out: str | os.PathLike[str] | None = None,
         take: Take = "new",
+        reading: Reading = "direct",
         session: requests.Session | None = None,
         settings: Settings | None = None,
         **options: Any,  # noqa: ANN401 - the fields of Settings
@@ -252,7 +294,10 @@ class _Crawl:
 
         Arguments and errors as ``crawl``. Closing the iterator ends the run.
         """
-        job = _job(urls, out, take, session, settings, options, keep_lines=True, tables=False)
+        job = _job(
+            urls, out, session, settings, options,
+            take=take, reading=reading, keep_lines=True, tables=False,
+        )  # fmt: skip
         return _stream(job)
 
 
@@ -270,17 +315,18 @@ def _stream(job: Job) -> Iterator[Record]:
 def _job(
     urls: Iterable[str | Target],
     out: str | os.PathLike[str] | None,
-    take: Take,
     session: requests.Session | None,
     settings: Settings | None,
     options: dict[str, Any],
     *,
+    take: Take,
+    reading: Reading,
     keep_lines: bool,
     tables: bool,
 ) -> Job:
     if isinstance(urls, str):
         raise UsageError(f"crawl takes a list of URLs, not one string: crawl([{urls[:60]!r}])")
-    known = [field.name for field in fields(Settings)]
+    known = [each.name for each in fields(Settings)]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -294,6 +340,7 @@ def _job(
         take=take,
         session=session,
         tables=tables,
+        reading=reading,
     )
 
 

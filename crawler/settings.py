@@ -6,6 +6,7 @@ Secrets are kept out of ``repr``.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from dataclasses import dataclass, field
@@ -122,6 +123,14 @@ _TOKEN: Final = frozenset(
 """The characters of a method or a header name (RFC 9110, section 5.6.2)."""
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 def check_method(where: str, method: str) -> None:
     """Raise ``UsageError`` for what is no method (RFC 9110, section 9.1)."""
     _token(where, method)
@@ -142,7 +151,7 @@ def _token(where: str, value: str) -> None:
 def _resolve_entry(entry: str) -> None:
     host, _, rest = entry.partition(":")
     port, _, address = rest.partition(":")
-    if not host or not port.isdigit() or not address:
+    if not host or not port.isdigit() or not all(map(_is_address, address.split(","))):
         raise UsageError(
             f"--resolve {entry!r}: the form is HOST:PORT:ADDR, as api.test:443:127.0.0.1"
         )

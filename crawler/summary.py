@@ -37,6 +37,7 @@ PERCENTILES: Final = {
 }
 """The percentile columns of ``Results.frame`` and their fractions."""
 LATENCIES: Final = ("min_ms", "mean_ms", *PERCENTILES, "max_ms")
+LEAST_WALL_S: Final = 1.0
 SATURATED: Final = 0.9
 """CPU share above which our own machine, not the server, may be what was measured."""
 
@@ -92,11 +93,12 @@ class Health:
     lag_max_ms: float
     cpu_share: float
     cores: int
+    wall_s: float
 
     @property
     def saturated(self) -> bool:
-        """Whether our own CPU may have slowed what we measured."""
-        return self.cpu_share > SATURATED
+        """Whether our own CPU may have slowed what we measured; no telling from under a second."""
+        return self.cpu_share > SATURATED and self.wall_s >= LEAST_WALL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ class Summary:
 
     def _health(self, clock: RunClock) -> Health:
         p50_ms, p99_ms, max_ms = self._lag.counted().percentiles((0.50, 0.99, 1))
-        return Health(p50_ms, p99_ms, max_ms, clock.cpu_share, clock.cores)
+        return Health(p50_ms, p99_ms, max_ms, clock.cpu_share, clock.cores, clock.wall_s)
 
 
 def _rank(item: tuple[str, _Tally]) -> tuple[bool, int, str]:

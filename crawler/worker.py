@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crawler.codec import encode
+from crawler.demand import Demand
 from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
 from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 _FLUSH_LINES: Final = 128
 _FLUSH_S: Final = 0.005
-_AHEAD_S: Final = 0.03
-"""Work is asked for so far ahead of need: a few round trips to the parent."""
-_AHEAD_MOST: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ async def fetch_batch(order: Order, targets: list[Target], desk: Desk) -> BatchR
     try:
         await batch.done
     except asyncio.CancelledError:
-        station.flush()
+        station.close(batch)
     return batch.result()
 
 
@@ -121,13 +119,14 @@ def _plan(run: str) -> Plan:
 class Batch:
     """Targets that are reported together, and what has come of them."""
 
-    __slots__ = ("_count", "_lines", "_samples", "done", "open")
+    __slots__ = ("_count", "_lines", "_samples", "closed", "done", "open")
 
     def __init__(
         self, size: int, samples: Samples, done: asyncio.Future[None], *, keep_lines: bool
     ) -> None:
         self.open = size
         self.done = done
+        self.closed = False
         self._count = 0
         self._samples = samples
         self._lines: list[tuple[int, bytes]] | None = [] if keep_lines else None
@@ -148,12 +147,13 @@ class Batch:
 
 
 class Job(NamedTuple):
-    """An attempt to be made. ``answer`` is the retry that waits for it, None for the first."""
+    """An attempt to be made. A further one has an ``answer`` that ``retry``, a task, waits for."""
 
     target: Target
     batch: Batch
     number: int = 1
     answer: asyncio.Future[Attempt] | None = None
+    retry: asyncio.Task[None] | None = None
 
 
 class Station:
@@ -173,7 +173,8 @@ class Station:
         self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
         self._loop = asyncio.get_running_loop()
         self._known = GroupNames()
-        self._jobs: deque[Job] = deque()
+        self._first: deque[tuple[Target, Batch]] = deque()
+        self._again: deque[Job] = deque()
         self._free = desk.share
         self._lines: list[bytes] = []
         self._open: set[Batch] = set()
@@ -181,6 +182,7 @@ class Station:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._retries: dict[asyncio.Task[None], Batch] = {}
+        self._on_the_wire: set[asyncio.Task[None]] = set()
         self._demand = Demand(desk)
         self._failure: BaseException | None = None
         desk.on_stop = self._begin_nothing
@@ -194,55 +196,68 @@ class Station:
         if self._failure is not None:
             done.set_exception(self._failure)
             return batch
+        if self._desk.stopping:  # it came together with the order to stop
+            done.set_result(None)
+            return batch
         self._open.add(batch)
         self._demand.arrived(len(targets))
-        self._jobs.extend([Job(target, batch) for target in targets])
+        self._first.extend(zip(targets, repeat(batch)))
         self._go_on()
         return batch
 
     def _go_on(self) -> None:
         """Begin jobs for as long as a connection is free for them."""
-        jobs, demand = self._jobs, self._demand
-        while self._free and jobs:
-            job = jobs.popleft()
-            self._free -= 1
-            if len(jobs) <= demand.low:
-                demand.ask(len(jobs))
-            if self._start is None or job.answer is not None:
-                self._in_a_task(job, attempt(self._plan, job.target, job.number))
+        while self._free and self._again:
+            self._in_a_task(self._again.popleft())
+        first, demand = self._first, self._demand
+        while self._free and first:
+            target, batch = first.popleft()
+            if len(first) <= demand.low:
+                demand.ask(len(first))
+            if self._start is None:
+                self._in_a_task(Job(target, batch))
                 continue
-            begun = begin(self._plan, job.target, 1)
+            begun = begin(self._plan, target, 1)
             if isinstance(begun, Record):
-                self._free += 1
-                self._record(job.batch, begun)
+                self._record(batch, begun)
             else:
-                self._start(begun.request, partial(self._landed, job, begun))
+                self._free -= 1
+                self._start(begun.request, partial(self._landed, batch, begun))
 
-    def _landed(self, job: Job, begun: Begun, reply: Reply) -> None:
+    def _landed(self, batch: Batch, begun: Begun, reply: Reply) -> None:
         """The fast lane's end: record the reply, or go on in a task."""
         try:
             if reply.location is not None and leads_on(self._plan, reply):
-                self._in_a_task(job, follow(self._plan, begun, reply))
+                self._free += 1  # the task takes it over
+                self._in_a_task(Job(begun.target, batch), follow(self._plan, begun, reply))
                 return
             self._free += 1
             self._demand.finished += 1
             record = conclude(self._plan, begun, reply)
             if record.error is None:
-                self._record(job.batch, record)
+                self._record(batch, record)
             else:
-                self._settle(job, Attempt(record, reply.retry_after))
+                self._settle(Job(begun.target, batch), Attempt(record, reply.retry_after))
             self._go_on()
         except Exception as exc:
             self._give_up(exc)
 
-    def _in_a_task(self, job: Job, outcome: Coroutine[Any, Any, Attempt]) -> None:
-        task = self._loop.create_task(self._slowly(job, outcome))
+    def _in_a_task(self, job: Job, coming: Coroutine[Any, Any, Attempt] | None = None) -> None:
+        """The slow lane: make the job's attempt, or end the one that is ``coming``, in a task."""
+        self._free -= 1
+        if coming is None:
+            coming = attempt(self._plan, job.target, job.number)
+        task = self._loop.create_task(self._slowly(job, coming))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
     async def _slowly(self, job: Job, coming: Coroutine[Any, Any, Attempt]) -> None:
+        if job.retry is not None:
+            self._on_the_wire.add(job.retry)
         try:
             outcome = await coming
+            if job.retry is not None:
+                self._on_the_wire.discard(job.retry)
             self._free += 1
             self._demand.finished += 1
             self._settle(job, outcome)
@@ -252,9 +267,10 @@ class Station:
 
     def _settle(self, job: Job, outcome: Attempt) -> None:
         """Give an outcome to the retry that waits for it, begin to retry, or record it."""
-        if job.answer is not None:
-            if not job.answer.done():
-                job.answer.set_result(outcome)
+        if job.answer is not None and not job.answer.done():
+            job.answer.set_result(outcome)
+        elif job.answer is not None:  # its retry was cancelled by a stop: this is the last word
+            self._record(job.batch, outcome.record)
         elif worth_retrying(outcome, self._settings) and not self._desk.stopping:
             task = self._loop.create_task(self._retry(job, outcome))
             self._retries[task] = job.batch
@@ -263,11 +279,14 @@ class Station:
             self._record(job.batch, outcome.record)
 
     async def _retry(self, job: Job, first: Attempt) -> None:
-        def again(number: int) -> asyncio.Future[Attempt]:
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def again(number: int) -> Attempt:
             answer: asyncio.Future[Attempt] = self._loop.create_future()
-            self._jobs.appendleft(Job(job.target, job.batch, number, answer))
+            self._again.append(Job(job.target, job.batch, number, answer, task))
             self._go_on()
-            return answer
+            return await answer
 
         try:
             outcome = await retry(first, again, self._settings)
@@ -276,6 +295,8 @@ class Station:
             self._give_up(exc)
 
     def _record(self, batch: Batch, record: Record) -> None:
+        if batch.closed:  # reported already: what is not in the report is not in the log
+            return
         line = encode(record)
         lines = self._lines
         lines.append(line)
@@ -307,6 +328,11 @@ class Station:
                 batch.done.set_result(None)
         self._complete.clear()
 
+    def close(self, batch: Batch) -> None:
+        """Take no further record of a batch, and let what it has be durable: its time is up."""
+        batch.closed = True
+        self.flush()
+
     def _give_up(self, exc: Exception) -> None:
         """A bug, or the log cannot be written: every batch ends with it, this and later ones."""
         self._failure = exc
@@ -324,48 +350,16 @@ class Station:
             self._log.close()
 
     def _begin_nothing(self) -> None:
-        """The run is to stop: give back what was not begun; what is in flight goes on."""
-        given_back = [job.batch for job in self._jobs if job.answer is None]
-        self._jobs.clear()
+        """The run is to stop: give back what is not on the wire; what is may still be answered."""
+        given_back = [batch for _, batch in self._first]
+        self._first.clear()
+        self._again.clear()
         for task, batch in self._retries.items():
             task.cancel()
-            given_back.append(batch)
+            if task not in self._on_the_wire:
+                given_back.append(batch)
         for batch in given_back:
             batch.open -= 1
             if batch.open == 0:
                 self._complete.append(batch)
         self._loop.call_soon(self._flush_due)
-
-
-class Demand:
-    """How much to ask the parent for: what is finished in the time that an answer needs.
-
-    Slow replies need a few items at hand, fast ones hundreds; so the pace of what was finished
-    since the last time decides, and batches become as large as the work is fast.
-    """
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._least = self._goal = max(2, desk.share // 4)
-        self._coming = desk.share
-        self.low = self._goal // 2
-        self._asked_s = time.monotonic()
-        self.finished = 0
-
-    def arrived(self, count: int) -> None:
-        """Note items that came; after a death some come that were not asked for."""
-        self._coming = max(0, self._coming - count)
-
-    def ask(self, left: int) -> None:
-        """Ask for more if what waits here, ``left``, and what is on its way are too few."""
-        if left + self._coming > self.low or self._desk.stopping:
-            return
-        now = time.monotonic()
-        pace = self.finished / max(now - self._asked_s, 1e-6)
-        self._goal = max(self._least, min(_AHEAD_MOST, int(pace * _AHEAD_S)))
-        self.low = self._goal // 2
-        count = self._goal - left - self._coming
-        if count > 0:
-            self.finished, self._asked_s = 0, now
-            self._coming += count
-            self._desk.more(count)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.errors import WorkerError
-from crawler.ledger import DEATHS_TO_LOSE, Ledger, NoRecovery, Part
+from crawler.ledger import DEATHS_TO_LOSE, DEATHS_TO_SUSPECT, Ledger, NoRecovery, Part
 from crawler.source import Direct
 
 
@@ -77,36 +77,63 @@ def test_what_a_dead_worker_finished_is_not_done_again() -> None:
     assert drain(ledger) == [0, 1, 2, 3, 4]
 
 
-def test_a_suspect_runs_alone_before_it_is_lost() -> None:
-    """After two deaths each item is tried by itself, so that only the guilty one is lost."""
-    ledger = Ledger(Direct(range(3)), window=10, recovery=Remembering())
-    for _ in range(DEATHS_TO_LOSE - 1):
-        part = ledger.take(3)
-        assert part is not None
-        ledger.died(part)
-    assert ledger.take(1) is None
-    while ledger.suspects_wait:
-        part = ledger.take_suspect()
-        assert part.suspect
-        assert len(part.items) == 1
-        if part.items == [1]:
+def die_until_alone(ledger: Ledger, guilty: object) -> int:
+    """Let every part that holds ``guilty`` die and all others end; count the deaths."""
+    deaths = 0
+    while True:
+        part = ledger.take_suspect() if ledger.suspects_wait else ledger.take(100)
+        if part is None:
+            return deaths
+        if guilty in part.items:
+            deaths += 1
             ledger.died(part)
         else:
             ledger.finish(part, part.items)
-    assert drain(ledger) == [0, 2, "lost 1"]
+
+
+def test_who_kills_workers_is_found_by_halving() -> None:
+    """Only the guilty item is lost, after few deaths; what was beside it is done, and in order."""
+    ledger = Ledger(Direct(range(100)), window=100, recovery=Remembering())
+    deaths = die_until_alone(ledger, 41)
+    assert DEATHS_TO_LOSE <= deaths <= 2 + 7
+    assert sorted(drain(ledger), key=str) == sorted(
+        [*range(41), "lost 41", *range(42, 100)], key=str
+    )
+
+
+def test_parts_of_a_batch_come_together_in_order() -> None:
+    """Halves that were finished in another order are put back in theirs."""
+    ledger = Ledger(Direct(range(8)), window=8, recovery=NoRecovery())
+    for _ in range(DEATHS_TO_SUSPECT):
+        part = ledger.take(8)
+        assert part is not None
+        ledger.died(part)
+    halves = [ledger.take_suspect(), ledger.take_suspect()]
+    assert all(half.suspect for half in halves)
+    for half in reversed(halves):
+        ledger.finish(half, half.items)
+    assert drain(ledger) == list(range(8))
+
+
+def test_deaths_of_many_do_not_lose_anybody() -> None:
+    """An item is lost only if it dies with nothing beside it."""
+    ledger = Ledger(Direct(range(4)), window=4, recovery=Remembering())
+    for _ in range(DEATHS_TO_SUSPECT):
+        part = ledger.take(4)
+        assert part is not None
+        ledger.died(part)
+    ledger.died(ledger.take_suspect())
+    while ledger.suspects_wait:
+        part = ledger.take_suspect()
+        ledger.finish(part, part.items)
+    assert sorted(drain(ledger)) == [0, 1, 2, 3]
 
 
 def test_without_recovery_a_lost_item_ends_the_run() -> None:
     """Where nothing can stand for the item, the error names it."""
     ledger = Ledger(Direct(["poison"]), window=1, recovery=NoRecovery())
-    part: Part | None = ledger.take(1)
-    for _ in range(DEATHS_TO_LOSE - 1):
-        assert part is not None
-        ledger.died(part)
-        part = ledger.take_suspect() if ledger.suspects_wait else ledger.take(1)
-    assert part is not None
     with pytest.raises(WorkerError, match="poison"):
-        ledger.died(part)
+        die_until_alone(ledger, "poison")
 
 
 def test_closing_gives_what_is_out_and_nothing_else() -> None:

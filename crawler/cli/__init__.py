@@ -6,6 +6,7 @@ A verb imports its body only when it is called: ``crawl --help`` loads click and
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,8 +46,25 @@ Without a verb, `crawl` is `crawl run`, whose options these are.""",
 )
 
 
+def _open_streams() -> None:
+    """Stand in for closed standard streams, and let no character stop the output.
+
+    A closed descriptor 0, 1 or 2 would be taken by the next file that is opened: the record log.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(args: Sequence[str]) -> int:
     """Run ``crawl`` with ``args``; return its exit code (see ``crawler.cli.failures``)."""
+
+    _open_streams()
 
     def body() -> int:
         completed = answer_shell(command_line)

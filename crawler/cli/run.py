@@ -14,20 +14,23 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from crawler.cli.options import RunOptions
 from crawler.errors import UsageError
 from crawler.progress import Progress
-from crawler.report.machine import to_csv, to_json
-from crawler.report.text import render
 from crawler.run import Crawling, Job, Take
 from crawler.settings import Settings
-from crawler.summary import Results
 from crawler.targets import TargetList, open_targets
+
+if TYPE_CHECKING:
+    from crawler.summary import Results
 
 GRACE_S: Final = 5.0
 """What is in flight at the first Ctrl-C may take so long."""
+_STOPPING: Final = (
+    f"\ncrawl: stopping: what is in flight gets {GRACE_S:.0f} s; again to stop at once\n".encode()
+)
 _SAME_PRESS_S: Final = 0.3
 """One Ctrl-C may arrive twice, from the terminal and from a parent; a person is slower."""
 
@@ -47,7 +50,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             tables=options.summary != "none",
             reading="ahead" if "-" in options.url_files else "direct",
         )
-        with Crawling(job) as crawling, _StopSignals(crawling, voice) as stopped:
+        with Crawling(job) as crawling, _StopSignals(crawling) as stopped:
             _go_through(crawling, targets, options, voice)
             clock = crawling.finish()
     if options.summary != "none":
@@ -56,7 +59,8 @@ def execute(options: RunOptions, settings: Settings) -> int:
     if stopped.by is not None:
         return 128 + stopped.by
     live = crawling.summary.live()
-    return int(options.max_errors.exceeded(live.failed, live.count))
+    failed, count = live.failed + crawling.failed_before, live.count + crawling.resumed
+    return int(options.max_errors.exceeded(failed, count))
 
 
 def _targets(options: RunOptions) -> TargetList:
@@ -100,9 +104,8 @@ class _Voice:
 class _StopSignals:
     """Turns the first SIGINT or SIGTERM into a stop with a grace, and the second into the end."""
 
-    def __init__(self, crawling: Crawling, voice: _Voice) -> None:
+    def __init__(self, crawling: Crawling) -> None:
         self._crawling = crawling
-        self._voice = voice
         self._first_s = 0.0
         self.by: int | None = None
 
@@ -122,9 +125,8 @@ class _StopSignals:
         if self.by is None:
             self.by, self._first_s = number, now
             self._crawling.stop(GRACE_S)
-            self._voice.say(
-                f"stopping: what is in flight gets {GRACE_S:.0f} s; again to stop at once"
-            )
+            # Not through sys.stderr: the signal may have come in the middle of a write to it.
+            os.write(2, _STOPPING)
         elif now - self._first_s > _SAME_PRESS_S:
             raise KeyboardInterrupt
 
@@ -151,6 +153,9 @@ def _go_through(
 
 def _print_summary(results: Results, options: RunOptions) -> None:
     """Print the summary to stdout, or to stderr where the records are on stdout."""
+    from crawler.report.machine import to_csv, to_json
+    from crawler.report.text import render
+
     stream = sys.stderr if options.out == "-" else sys.stdout
     if options.summary == "json":
         print(to_json(results), end="", file=stream)
@@ -162,6 +167,9 @@ def _print_summary(results: Results, options: RunOptions) -> None:
 
 def _conclude(crawling: Crawling, options: RunOptions, voice: _Voice) -> None:
     if crawling.resumed:
-        voice.say(f"run {crawling.run} resumed: {crawling.resumed} were recorded already")
+        voice.say(
+            f"run {crawling.run} resumed: {crawling.resumed} were recorded already, "
+            f"{crawling.failed_before} of them failures"
+        )
     if options.out not in ("-", "none") and not options.quiet:
         voice.say(f"records of run {crawling.run} are in {options.out}")

@@ -48,6 +48,7 @@ def connection_options(profile: Profile, *, own_origin: bool) -> Options:
         options.append((pycurl.PROXY, ""))  # saves libcurl a look at the environment a request
     elif profile.proxies is not None and profile.proxies[0] == profile.proxies[1]:
         options.append((pycurl.PROXY, profile.proxies[0] or ""))
+        options.append((pycurl.NOPROXY, ""))  # a proxy that was asked for is used for all
     if not own_origin or profile.cert is None:
         return options
     if isinstance(profile.cert, str):

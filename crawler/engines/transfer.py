@@ -34,6 +34,8 @@ _VERSIONS: Final = {
 _CODING_FIELD: Final = b"\ncontent-encoding:"
 _BLANK_LINES: Final = (b"\r\n", b"\n")
 _CONNECTIONS_KNOWN: Final = 4096
+_NEVER_BEGUN_US: Final = 86_400_000_000
+"""No exchange takes a day: libcurl's own limit is the time-out."""
 _EMPTY_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 """Methods that say ``Content-Length: 0`` where there is no body (RFC 9110, section 8.6)."""
 
@@ -62,7 +64,7 @@ class Connections:
     def _ask(curl: Any) -> tuple[str | None, str | None]:  # noqa: ANN401
         version = _VERSIONS.get(curl.getinfo(pycurl.INFO_HTTP_VERSION))
         address, port = curl.getinfo(pycurl.PRIMARY_IP), curl.getinfo(pycurl.PRIMARY_PORT)
-        if not address:
+        if not address or port <= 0:  # a Unix socket has a path and no port
             return version, None
         return version, f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
@@ -197,6 +199,9 @@ class Transfer:
         dns_us = connect_us = tls_us = 0
         if code or self._fault is not None or self._decoder is not None or not self._size:
             error, detail = self._outcome(code, words)
+        if code and total_us > _NEVER_BEGUN_US:
+            # libcurl failed before it started its clock, and gives the time since it was zero
+            total_us = first_us = sent_us = 0
         if connects or not status:
             dns_us, connect_us, tls_us = self._connection_phases(total_us if error else 0)
         version, remote = self._connections.of(self.curl)

@@ -23,7 +23,9 @@ def start_method() -> str:
     """Choose how workers start: ``fork`` where it is safe, else ``spawn``.
 
     Forking takes milliseconds and needs no main guard, but copies only the calling thread: a lock
-    that another thread holds would stay locked in the worker for ever.
+    that another thread holds would stay locked in the worker for ever. Asked once a pool: workers
+    that replace others start as these did, since a script without a guard must not be imported
+    anew in the middle of its run. Our own thread that reads ahead holds no lock a worker takes.
     """
     if sys.platform == "linux" and threading.active_count() == 1:
         return "fork"
@@ -100,8 +102,8 @@ def _start_process(process: Any) -> None:  # noqa: ANN401 - contexts differ in t
         raise UsageError("a pool's worker may not start processes of its own: use processes=0")
     try:
         with warnings.catch_warnings():
-            # From 3.12 on Python warns of any thread at a fork. Ours are counted before; what is
-            # left are numpy's, whose library stops and restarts them around a fork itself.
+            # From 3.12 on Python warns of any thread at a fork: numpy's too, whose library stops
+            # and restarts them around a fork itself.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
     except RuntimeError as exc:

@@ -60,7 +60,7 @@ class Pool:
         count = min(processes, total)
         self._warn = warn
         self._before_start = before_start
-        self._in_process = count == 0
+        self._method = start_method() if count else "thread"
         self._selector = selectors.DefaultSelector()
         self._alarm_in, self._alarm = socket.socketpair()
         self._alarm.setblocking(False)
@@ -160,7 +160,7 @@ class Pool:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         siblings = [m.channel for m in self._members if m.channel is not None and m is not member]
         member.channel = Channel(ours)
-        member.method = "thread" if self._in_process else start_method()
+        member.method = self._method
         member.start(theirs, [*siblings, member.channel])
         self._selector.register(member.channel, selectors.EVENT_READ, member)
         if self._function is not None:

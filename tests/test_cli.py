@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -296,3 +297,23 @@ def test_a_taken_port_is_an_error_with_a_remedy(demo: DemoServer) -> None:
     assert done.returncode == 2
     assert str(demo.port) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_bug(closed: str, tmp_path: Path) -> None:
+    """Whatever descriptor is closed, the run ends as it should and its log is its own."""
+    log = tmp_path / "r.log"
+    line = f"{sys.executable} -m crawler http://127.0.0.1:1/ --retries 0 --out {log} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=30)
+    assert done.returncode == 1
+    assert [json.loads(row)["error"] for row in log.read_text().splitlines()] == ["connect"]
+
+
+def test_an_ascii_terminal_stops_no_output(tmp_path: Path) -> None:
+    """A character that the output cannot show is escaped."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler", "http://127.0.0.1:1/é", "--out", "none", "--retries=0"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert b"total" in done.stdout

@@ -109,6 +109,13 @@ def open_source(path: str, stdin: BinaryIO | None = None) -> Source:
     return Source(name, kind, chain([first] if first else [], text), close)
 
 
+class _LeftOpen(io.TextIOWrapper):
+    """Text of a standard input, which is its owner's to close, and in which a thread may wait."""
+
+    def close(self) -> None:
+        """Leave it open, and undisturbed."""
+
+
 def _open_text(
     path: str, stdin: BinaryIO | None, *, newline: str
 ) -> tuple[TextIO, Callable[[], None]]:
@@ -119,10 +126,9 @@ def _open_text(
         binary = cast("IO[bytes]", gzip.open(path))  # noqa: SIM115 - closed by Source.close
     else:
         binary = open(path, "rb")  # noqa: SIM115 - closed by Source.close
-    text = io.TextIOWrapper(binary, "utf-8-sig", "surrogateescape", newline)
-
-    # Standard input is its owner's to close, and a thread may be waiting in it: not even detached.
-    return text, (lambda: None) if path == STDIN else text.close
+    wrapper = _LeftOpen if path == STDIN else io.TextIOWrapper
+    text = wrapper(binary, "utf-8-sig", "surrogateescape", newline)
+    return text, text.close
 
 
 @contextmanager

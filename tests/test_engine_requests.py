@@ -19,7 +19,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from crawler.engines.base import Reply, Request
 from crawler.engines.requests import RequestsEngine
-from crawler.errors import SessionError
+from crawler.errors import SessionError, UsageError
 from crawler.settings import Settings
 from tests.raw_server import OK, Peer, RawServer, answers, closed_port, keep_answering
 
@@ -218,9 +218,9 @@ def test_a_file_that_is_no_pem_is_refused(option: str, tmp_path: Path) -> None:
 
 
 def test_a_resolve_address_must_be_one() -> None:
-    """--resolve maps to addresses, not to further names."""
-    with pytest.raises(SessionError, match="no IP address"):
-        RequestsEngine(requests.Session(), Settings(resolve=("a:1:b",)), threads=1)
+    """--resolve maps to addresses, not to further names: for both engines, before anything runs."""
+    with pytest.raises(UsageError, match="HOST:PORT:ADDR"):
+        Settings(resolve=("a:1:b",))
 
 
 class TestMocks:

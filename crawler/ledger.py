@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from crawler.errors import WorkerError
 from crawler.source import Source
 
+MOST: Final = 1_000_000
 DEATHS_TO_SUSPECT: Final = 2
 """Items that were in hand at this many deaths are run apart from all others, half by half."""
 DEATHS_TO_LOSE: Final = 3
@@ -83,12 +84,18 @@ class Part:
 
 
 class Ledger:
-    """The input's way through the workers. ``window`` bounds items read but not yet given out."""
+    """The input's way through the workers.
 
-    def __init__(self, source: Source, *, window: int, recovery: Recovery) -> None:
+    ``window`` bounds the items read but not yet given out, ``largest`` those of one batch.
+    """
+
+    def __init__(
+        self, source: Source, *, window: int, recovery: Recovery, largest: int = MOST
+    ) -> None:
         self._source = source
         self._closed = False
         self._window = window
+        self._largest = largest
         self._recovery = recovery
         self._order: deque[Batch] = deque()
         self._held = 0
@@ -113,7 +120,7 @@ class Ledger:
         """Give up to ``count`` items to a worker; None when there are none, or no room for them."""
         if self._again:
             return self._again.popleft()
-        count = min(count, self._window - self._held)
+        count = min(count, self._window - self._held, self._largest)
         if count <= 0 or self._closed or self._source.exhausted:
             return None
         items = self._source.take(count)

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from crawler import pool_worker
 from crawler.channel import Channel, ChannelClosedError
 from crawler.errors import UsageError, WorkerError
-from crawler.ledger import Ledger, NoRecovery, Part, Recovery
+from crawler.ledger import MOST, Ledger, NoRecovery, Part, Recovery
 from crawler.member import Member, start_method
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
 from crawler.source import Direct, Prefetched
@@ -103,19 +103,23 @@ class Pool:
         iterable: Iterable[Any],
         *,
         window: int,
+        largest: int = MOST,
         recovery: Recovery | None = None,
         reading: Literal["direct", "ahead"] = "direct",
     ) -> Iterator[Any]:
         """Yield the results of ``function(items, desk)``, a coroutine, in input order.
 
-        Batches are as large as workers ask for through ``desk.more``; at most ``window`` items are
-        read and not yet yielded. An ``iterable`` that may keep its reader waiting is to be read
-        ``ahead``, on a thread. Raises ``WorkerError`` when the function or an initializer raised
-        (an error of ours as it was), and whatever ``iterable`` raises.
+        Batches are as large as workers ask for through ``desk.more``, up to ``largest``; at most
+        ``window`` items are read and not yet yielded. An ``iterable`` that may keep its reader
+        waiting is to be read ``ahead``, on a thread. Raises ``WorkerError`` when the function or an
+        initializer raised (an error of ours as it was), and whatever ``iterable`` raises.
         """
         source = Prefetched(iterable, self._wake) if reading == "ahead" else Direct(iterable)
         ledger = Ledger(
-            source, window=window, recovery=NoRecovery() if recovery is None else recovery
+            source,
+            window=window,
+            recovery=NoRecovery() if recovery is None else recovery,
+            largest=largest,
         )
         self._function = function
         for member in self._members:

@@ -1,223 +1,31 @@
 """The library's front door: compose targets, pool, record log, progress and summary into a run.
 
 ``crawl(urls)`` does it all and gives a ``Run``; ``crawl.stream(urls)`` yields records in input
-order as they come; ``Crawling`` is the run itself, for those who show progress and stop it.
+order as they come.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-import resource
-import secrets
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from crawler.codec import decode
-from crawler.errors import LogError, UsageError
-from crawler.export import writer_for
-from crawler.log import SharedLog, index_log, repair
-from crawler.pool import Pool
+from crawler.crawling import Crawling, Job, Reading, Take
+from crawler.errors import UsageError
+from crawler.log import index_log
 from crawler.record import Record, Target
-from crawler.recovery import LogRecovery
-from crawler.resume import Done, load_done
-from crawler.run_lock import RunLock
-from crawler.session import beyond_curl, build_session
-from crawler.settings import Settings, available_cores
+from crawler.settings import Settings
 from crawler.targets import targets_from
-from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_event_loop
 
 if TYPE_CHECKING:
     import pandas as pd
     import requests
 
-    from crawler.summary import Results, RunClock, Summary
-
-Take = Literal["new", "resume", "retry_failed"]
-"""What to do with a log that exists: append a new run, go on with the newest, or redo its failures
-as well."""
-
-Reading = Literal["direct", "ahead"]
-
-_WINDOW_LEAST: Final = 10_000
-_WINDOW_PER_CONNECTION: Final = 100
-"""Targets read and not yet given out in order: so many that stragglers at the head of the order
-leave no connection idle, even if every hundredth target waits for its time-out."""
-
-
-_OTHER_FILES: Final = 200
-
-
-def _to_warnings(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What to run.
-
-    ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines, ``.csv`` or
-    ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent. Targets that
-    may keep their reader waiting are read ``ahead``. Without ``tables`` the run ends with no
-    summary, and pandas is not imported.
-    """
-
-    targets: Iterable[Target]
-    settings: Settings
-    out: Path | None = None
-    keep_lines: bool = False
-    take: Take = "new"
-    wait_for_lock: bool = False
-    session: requests.Session | None = None
-    warn: Callable[[str], None] = _to_warnings
-    tables: bool = True
-    reading: Reading = "direct"
-
-
-class _Import(threading.Thread):
-    """Imports what counts (numpy) and makes tables (pandas) while the workers are at work."""
-
-    def __init__(self, *, tables: bool) -> None:
-        super().__init__(daemon=True)
-        self._tables = tables
-        self.cpu_s = 0.0
-
-    def run(self) -> None:
-        """Import, and note the CPU time that it took: it is no part of the crawling."""
-        from crawler.summary import load_pandas
-
-        if self._tables:
-            load_pandas()
-        self.cpu_s = time.thread_time()
-
-
-class Crawling:
-    """A run under way: iterate over its results, in input order, inside ``with``."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self.settings, self._session = _with_engine(job.settings, job.session)
-        self._export = None if job.out is None else writer_for(job.out)
-        self.log = _log_path(job.out, exports=self._export is not None)
-        self.run = _new_run_id()
-        self.resumed = 0
-        self._pool: Pool | None = None
-        self._summary: Summary | None = None
-        self._importing = _Import(tables=job.tables)
-        self.failed_before = 0
-        self._cleanup = contextlib.ExitStack()
-
-    def __enter__(self) -> Crawling:
-        with self._cleanup:
-            done = self._take_log()
-            targets = self._job.targets if done is None else done.open_targets(self._job.targets)
-            self._results = self._start(targets)
-            self._cleanup = self._cleanup.pop_all()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._cleanup.close()
-
-    def __iter__(self) -> Iterator[BatchResult]:
-        for result in self._results:
-            for samples in result.samples:
-                self.summary.add(samples)
-            yield result
-
-    @property
-    def summary(self) -> Summary:
-        """What has been counted so far."""
-        if self._summary is None:
-            from crawler.summary import Summary
-
-            self._summary = Summary(self.settings.group_by)
-        return self._summary
-
-    def stop(self, grace_s: float) -> None:
-        """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
-        if self._pool is not None:
-            self._pool.stop(grace_s)
-
-    def finish(self) -> RunClock:
-        """End the workers, and write the export if one was asked for; tell what the run took."""
-        wall_s = time.monotonic() - self._began_s
-        if self._pool is not None:
-            self._pool.close()
-        from crawler.summary import RunClock
-
-        self._finish_importing()
-        cpu_s = _cpu_s() - self._began_cpu_s - self._importing.cpu_s
-        clock = RunClock(wall_s, cpu_s, available_cores())
-        if self.log is not None:
-            SharedLog(self.log, self.settings.fsync).settle()
-        if self._export is not None:
-            self._write_export()
-        return clock
-
-    def _take_log(self) -> Done | None:
-        if self.log is None:
-            if self._job.take != "new":
-                raise UsageError("--resume and --retry-failed need a record log: give --out FILE")
-            return None
-        self._cleanup.enter_context(RunLock(self.log, wait=self._job.wait_for_lock))
-        repaired = repair(self.log)
-        if repaired is not None:
-            self._job.warn(repaired)
-        if self._job.take == "new":
-            return None
-        done = load_done(self.log, retry_failed=self._job.take == "retry_failed")
-        if done is None:
-            raise LogError(f"{self.log}: there is no run to resume; start one without --resume")
-        self.run, self.resumed, self.failed_before = done.run, done.count, done.failed
-        return done
-
-    def _start(self, targets: Iterable[Target]) -> Iterator[BatchResult]:
-        settings = self.settings
-        _allow_files(settings)
-        log = None if self.log is None else SharedLog(self.log, settings.fsync)
-        if log is not None:
-            log.open().close()
-        order = Order(self.run, settings.group_by, self._job.keep_lines)
-        recovery = LogRecovery(order, settings, log)
-        self._pool = Pool(
-            settings.processes,
-            initialize,
-            (log, self._session, settings),
-            concurrency=settings.concurrency,
-            loop_factory=new_event_loop,
-            warn=self._job.warn,
-            before_start=self._finish_importing,
-        )
-        self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
-        self._cleanup.enter_context(self._pool)
-        self._importing.start()
-        window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
-        return self._pool.imap_batches(
-            partial(fetch_batch, order),
-            recovery.watch(targets),
-            window=window,
-            recovery=recovery,
-            reading=self._job.reading,
-        )
-
-    def _finish_importing(self) -> None:
-        """Let no worker be forked while another thread holds the import system's locks."""
-        if self._importing.ident is not None:
-            self._importing.join()
-
-    def _write_export(self) -> None:
-        assert self._export is not None
-        assert self._job.out is not None
-        assert self.log is not None
-        index = index_log(self.log, self.run)
-        self._export(self._job.out, index.records(), index.columns)
+    from crawler.summary import Results
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,7 +100,8 @@ class _Crawl:
     ) -> Iterator[Record]:
         """Yield a record for each URL, in input order, as soon as it and all before it are there.
 
-        Arguments and errors as ``crawl``. Closing the iterator ends the run.
+        It may have to wait for up to seven neighbours after it, too. Arguments and errors as
+        ``crawl``. Closing the iterator ends the run.
         """
         job = _job(
             urls, out, session, settings, options,
@@ -342,50 +151,3 @@ def _job(
         tables=tables,
         reading=reading,
     )
-
-
-def _with_engine(
-    settings: Settings, session: requests.Session | None
-) -> tuple[Settings, requests.Session]:
-    """Choose the engine: libcurl, unless the session holds what libcurl cannot do."""
-    if session is None:
-        session = build_session(settings)
-    reason = beyond_curl(session)
-    if settings.engine == "auto":
-        return replace(settings, engine="curl" if reason is None else "requests"), session
-    if settings.engine == "curl" and reason is not None:
-        raise UsageError(f"--engine curl cannot do what the session asks ({reason}): use requests")
-    return settings, session
-
-
-def _allow_files(settings: Settings) -> None:
-    """Raise the soft limit of open files to what the connections need (workers inherit it)."""
-    need = 2 * settings.concurrency + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= need:
-        return
-    if hard != resource.RLIM_INFINITY and hard < need:
-        most = max(1, (hard - _OTHER_FILES) // 2)
-        raise UsageError(
-            f"--concurrency {settings.concurrency} needs {need} open files and the limit here is "
-            f"{hard}: raise it (ulimit -Hn), or give at most --concurrency {most}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
-
-
-def _log_path(out: Path | None, *, exports: bool) -> Path | None:
-    if out is not None and (out.is_dir() or not out.name):
-        raise LogError(f"cannot write {out}: it is a directory; give a file in it")
-    if out is None or not exports:
-        return out
-    return out.with_name(out.name + ".log")
-
-
-def _new_run_id() -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
-
-
-def _cpu_s() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -344,3 +344,10 @@ def test_a_post_on_a_dead_connection_is_not_repeated() -> None:
     with RawServer(one_reply_only, keep_answering(OK)) as server:
         reply = asyncio.run(in_turn(server.url + "/"))
     assert (reply.error, len(server.requests)) == ("protocol", 2)
+
+
+def test_a_socks_proxy_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot work is told before anything is sent, with two ways out."""
+    monkeypatch.setattr("crawler.engines.requests.find_spec", lambda _name: None)
+    with pytest.raises(SessionError, match="PySocks"):
+        RequestsEngine(requests.Session(), Settings(proxy="socks5h://127.0.0.1:1"), threads=1)

@@ -33,7 +33,7 @@ import os, random, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from crawler.record import Target
-from crawler.run import Crawling, Job
+from crawler.crawling import Crawling, Job
 from crawler.settings import Settings
 
 dice, folder, demo = random.Random({seed}), Path({folder!r}), {demo!r}
@@ -259,7 +259,8 @@ import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 import crawler.worker
-from crawler.run import Crawling, Job, crawl
+from crawler.crawling import Crawling, Job
+from crawler.run import crawl
 real = crawler.worker.begin
 def deadly(plan, target, number):
     if target.seq == 17:

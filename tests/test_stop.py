@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from crawler import pool_worker
 from crawler.channel import Channel
+from crawler.crawling import Crawling, Job
 from crawler.demand import Demand
 from crawler.record import Target
-from crawler.run import Crawling, Job
 from crawler.session import build_session
 from crawler.settings import Settings
 from crawler.worker import Order, fetch_batch, initialize, new_event_loop

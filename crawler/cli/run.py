@@ -17,9 +17,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from crawler.cli.options import RunOptions
+from crawler.crawling import Crawling, Job, Take
 from crawler.errors import UsageError
 from crawler.progress import Progress
-from crawler.run import Crawling, Job, Take
 from crawler.settings import Settings
 from crawler.targets import TargetList, open_targets
 

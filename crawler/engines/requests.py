@@ -12,6 +12,7 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, Final
 
 import requests
@@ -40,6 +41,11 @@ _SAFE_TO_REPEAT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "D
 """The idempotent methods (RFC 9110, section 9.2.2)."""
 
 
+def _wants_socks(session: requests.Session, settings: Settings) -> bool:
+    proxies = [settings.proxy or "", *map(str, session.proxies.values())]
+    return any(proxy.lower().startswith("socks") for proxy in proxies)
+
+
 class RequestsEngine:
     """Makes exchanges through a session in at most ``threads`` threads.
 
@@ -50,6 +56,11 @@ class RequestsEngine:
         if settings.http != "1.1":
             raise SessionError(
                 f"--http {settings.http}: requests speaks HTTP/1.1 only; use --engine curl"
+            )
+        if _wants_socks(session, settings) and find_spec("socks") is None:
+            raise SessionError(
+                "a SOCKS proxy needs PySocks with --engine requests: pip install 'requests[socks]', "
+                "or use --engine curl"
             )
         self._session = session
         self._settings = settings

@@ -59,7 +59,7 @@ class RequestsEngine:
             )
         if _wants_socks(session, settings) and find_spec("socks") is None:
             raise SessionError(
-                "a SOCKS proxy needs PySocks with --engine requests: pip install 'requests[socks]', "
+                "a SOCKS proxy needs PySocks with --engine requests: pip install it, "
                 "or use --engine curl"
             )
         self._session = session

@@ -248,6 +248,8 @@ def _allow_files(settings: Settings) -> None:
 def _log_path(out: Path | None, *, exports: bool) -> Path | None:
     if out is not None and (out.is_dir() or not out.name):
         raise LogError(f"cannot write {out}: it is a directory; give a file in it")
+    if out is not None and out.exists() and not out.is_file():
+        raise LogError(f"cannot write {out}: it is no regular file; --out - is for standard output")
     if out is None or not exports:
         return out
     return out.with_name(out.name + ".log")

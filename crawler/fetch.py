@@ -19,7 +19,7 @@ from crawler.record import ErrorClass, Record, Target
 from crawler.retry import Attempt
 from crawler.session import Profile, with_params
 from crawler.settings import Settings
-from crawler.urls import InvalidUrl, WireUrl, join, mask, wire_url
+from crawler.urls import InvalidUrl, WireUrl, is_ordinary, join, mask, wire_url
 
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _CONTENT_HEADERS: Final = frozenset(
@@ -92,7 +92,6 @@ class Begun(NamedTuple):
     number: int
     picked_s: float
     shown: str
-    origin: str
     request: Request
 
 
@@ -100,6 +99,17 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
     """Make the request of attempt ``number``; for a URL that is none, give its record instead."""
     settings, profile = plan.settings, plan.profile
     method = target.method or settings.method
+    if target.headers is None and plan.cookies_for is None and is_ordinary(target.url):
+        body = settings.body if target.body is None else target.body
+        url = with_params(target.url, profile.params) if profile.params else target.url
+        request = Request(url, method, profile.headers, body, settings.timeout_s)
+        return Begun(target, number, time.monotonic(), target.url, request)
+    return _begin_specially(plan, target, method, number)
+
+
+def _begin_specially(plan: Plan, target: Target, method: str, number: int) -> Begun | Record:
+    """Begin where a URL is to be made ready, or a target has headers or cookies of its own."""
+    settings, profile = plan.settings, plan.profile
     try:
         wire = wire_url(target.url)
         shown = wire.shown
@@ -107,13 +117,10 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
             wire = wire_url(with_params(target.url, profile.params))
     except InvalidUrl as exc:
         return unsent(plan.run, target, method, "invalid_url", str(exc), attempts=number - 1)
-    if target.headers is None and wire.credentials is None and plan.cookies_for is None:
-        headers = profile.headers
-    else:
-        headers = _own_headers(plan, target.headers, wire)
+    headers = _own_headers(plan, target.headers, wire)
     body = settings.body if target.body is None else target.body
     request = Request(wire.url, method, headers, body, settings.timeout_s)
-    return Begun(target, number, time.monotonic(), shown, wire.origin, request)
+    return Begun(target, number, time.monotonic(), shown, request)
 
 
 def leads_on(plan: Plan, reply: Reply) -> bool:
@@ -178,7 +185,7 @@ class _Chain:
 
     def __init__(self, plan: Plan, begun: Begun, reply: Reply) -> None:
         self._plan = plan
-        self._origin = begun.origin
+        self._origin = wire_url(begun.request.url).origin
         self._own_headers = begun.request.headers
         self._hops = [reply]
         self._error: str | None = None
@@ -247,7 +254,7 @@ class _Chain:
 
 def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = None) -> Record:
     """Make the record of an attempt that ended with ``reply``."""
-    target, number, picked_s, shown, _, request = begun
+    target, number, picked_s, shown, request = begun
     (
         status,
         error,

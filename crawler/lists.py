@@ -176,6 +176,10 @@ class CsvTable:
     def _check_header(self) -> None:
         if not all(_is_unicode(column) for column in self.columns):
             raise TargetError(f"{self.name}:1: the header is not UTF-8; save the file as UTF-8")
+        if any(column.startswith(("http://", "https://")) for column in self.columns):
+            raise TargetError(
+                f"{self.name}:1: this is no header but a URL: add a header, or name the file .txt"
+            )
         if len(self.columns) == 1:
             for wrong in ";\t,|":
                 if wrong in self.columns[0]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from crawler.codec import decode
 from crawler.crawling import Crawling, Job, Reading, Take
@@ -135,6 +135,14 @@ def _job(
 ) -> Job:
     if isinstance(urls, str):
         raise UsageError(f"crawl takes a list of URLs, not one string: crawl([{urls[:60]!r}])")
+    if take not in get_args(Take):
+        raise UsageError(f"take is {take!r}: give one of {', '.join(get_args(Take))}")
+    if out is not None and str(out) in ("-", "none"):
+        raise UsageError(
+            f"out is {str(out)!r}: give a path, or None for none; iterate crawl.stream"
+        )
+    if session is not None and not hasattr(session, "adapters"):
+        raise UsageError(f"session is of type {type(session).__name__}: give a requests.Session")
     known = [each.name for each in fields(Settings)]
     for name in options:
         if name not in known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -78,6 +79,10 @@ class Settings:
     group_by: str = "endpoint"
 
     def __post_init__(self) -> None:
+        if isinstance(self.headers, Mapping):
+            object.__setattr__(self, "headers", tuple(self.headers.items()))
+        _pairs("headers", self.headers)
+        _pairs("user", () if self.user is None else (self.user,))
         _at_least("concurrency", self.concurrency, 1)
         _at_least("processes", self.processes, 0)
         _at_least("retries", self.retries, 0)
@@ -102,13 +107,22 @@ class Settings:
             raise UsageError("--user and --bearer both set Authorization: give one of them")
 
 
+def _pairs(option: str, values: object) -> None:
+    """Refuse what is no sequence of pairs of text; the values may be secrets and are not told."""
+    if not isinstance(values, tuple | list) or not all(
+        isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(x, str) for x in pair)
+        for pair in values
+    ):
+        raise UsageError(f"{option}: give pairs of text, as ('name', 'value')")
+
+
 def _at_least(option: str, value: int, least: int) -> None:
-    if value < least:
+    if not isinstance(value, int) or value < least:
         raise UsageError(f"--{option} is {value}: give a whole number of at least {least}")
 
 
 def _above_zero(option: str, value: float) -> None:
-    if not 0 < value < float("inf"):
+    if not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UsageError(f"--{option} is {value}: give a number of seconds above 0")
 
 

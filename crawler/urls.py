@@ -75,6 +75,18 @@ def wire_url(text: str) -> WireUrl:
     return _any_url(text.strip(BLANKS))
 
 
+def is_ordinary(text: str) -> bool:
+    """Tell whether ``wire_url`` would leave ``text`` as it is, for less than it costs."""
+    ordinary = _ORDINARY.fullmatch(text)
+    if ordinary is None or len(text) > MAX_URL_LENGTH:
+        return False
+    try:
+        _plain_origin(ordinary[1])
+    except InvalidUrl:
+        return False
+    return True
+
+
 @lru_cache(maxsize=4096)
 def _plain_origin(prefix: str) -> str:
     """The origin of ``scheme://host[:port]`` as the regex for ordinary URLs leaves it."""

@@ -317,3 +317,25 @@ def test_an_ascii_terminal_stops_no_output(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert b"total" in done.stdout
+
+
+def test_a_list_named_as_a_url_is_told(tmp_path: Path) -> None:
+    """Who forgets --urls is told so, and no log is begun."""
+    (tmp_path / "l.txt").write_text("http://127.0.0.1:1/\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler", "l.txt"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "did you mean --urls l.txt?" in done.stderr
+    assert not (tmp_path / "record.log").exists()
+
+
+@pytest.mark.parametrize("out", ["/dev/full", "/dev/zero"])
+def test_a_device_is_no_log(out: str) -> None:
+    """A log is a regular file; anything else is refused at once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler", "http://127.0.0.1:1/", "--out", out],
+        capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no regular file" in done.stderr

@@ -200,3 +200,41 @@ def test_settings_name_what_is_wrong() -> None:
         Settings(key="k.pem")
     with pytest.raises(UsageError, match="--header X-A"):
         Settings(headers=(("X-A", "a\r\nB: c"),))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"headers": {"TE": 7}}, "headers: give pairs"),
+        ({"headers": ("TE",)}, "headers: give pairs"),
+        ({"user": "joe:x"}, "user: give pairs"),
+        ({"concurrency": "4"}, "--concurrency is 4"),
+        ({"concurrency": 4.5}, "--concurrency is 4.5"),
+        ({"timeout_s": "3"}, "--timeout is 3"),
+        ({"take": "resme"}, "take is 'resme'"),
+        ({"out": "-"}, "give a path"),
+        ({"session": {"a": 1}}, "requests.Session"),
+    ],
+)
+def test_arguments_of_another_type_are_told(options, words) -> None:
+    """What is of a wrong type is named, not met by a foreign exception further in."""
+    with pytest.raises(UsageError, match=words):
+        crawl(["http://127.0.0.1:1/"], **options)
+
+
+def test_headers_may_be_a_mapping(demo) -> None:
+    """As ``requests`` takes them."""
+    assert Settings(headers={"X-A": "b"}).headers == (("X-A", "b"),)  # type: ignore[arg-type]
+    (record,) = crawl([f"{demo}/headers"], headers={"X-A": "b"}).records()
+    assert record.status == 200
+
+
+@pytest.mark.parametrize("engine", ["curl", "requests"])
+def test_phases_of_a_new_connection_fill_the_time(demo, engine) -> None:
+    """On a new connection what the server took is in ``wait_ms``, and nothing is left out."""
+    urls = [f"{demo}/status/200?n={n}&delay=30ms" for n in range(20)]
+    run = crawl(urls, engine=engine, keepalive=False, concurrency=2, processes=0)
+    for record in run.records():
+        phases = record.dns_ms + record.connect_ms + record.tls_ms + record.wait_ms
+        assert record.wait_ms >= 25
+        assert phases + record.receive_ms == pytest.approx(record.elapsed_ms, rel=0.3)

@@ -185,7 +185,7 @@ def test_the_guess_needs_exactly_one_column(write: Write) -> None:
     assert "'id', 'host'" in none
     assert "--column" in none
     bare = fault([], [write("bare.csv", "http://joe:s3cret@a/,1\nhttp://b/,2\n")], column="url")
-    assert "column names" in bare
+    assert "add a header" in bare
     assert "s3cret" not in bare
 
 
@@ -627,3 +627,8 @@ def test_targets_from_names_a_wrong_item(item: object) -> None:
     assert next(targets).seq == 0
     with pytest.raises(UsageError, match=f"item 1 .*{type(item).__name__}"):
         next(targets)
+
+
+def test_a_table_without_a_header_is_refused(write: Write) -> None:
+    """A first row that holds a URL would be lost as a header: an error that says what to do."""
+    assert "add a header" in fault([], [write("l.csv", "http://a/\nhttp://b/\n")])

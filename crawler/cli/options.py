@@ -265,6 +265,8 @@ def _url_files(params: RunParams, *, stdin_piped: bool) -> tuple[str, ...]:
         return params["url_files"]
     if stdin_piped and not readers:
         return ("-",)
+    if params["resume"] or params["retry_failed"]:
+        raise UsageError("to go on, the list is needed again: add --urls LIST, or the URLs")
     raise UsageError("nothing to fetch: give URLs, or a list as in crawl --urls list.txt")
 
 

@@ -64,6 +64,9 @@ def execute(options: RunOptions, settings: Settings) -> int:
 
 
 def _targets(options: RunOptions) -> TargetList:
+    for url in options.urls:
+        if "://" not in url and Path(url).is_file():
+            raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
     return open_targets(
         options.urls,
         options.url_files,
@@ -168,7 +171,7 @@ def _print_summary(results: Results, options: RunOptions) -> None:
 def _conclude(crawling: Crawling, options: RunOptions, voice: _Voice) -> None:
     if crawling.resumed:
         voice.say(
-            f"run {crawling.run} resumed: {crawling.resumed} were recorded already, "
+            f"run {crawling.run} taken up: {crawling.resumed} of its records stand, "
             f"{crawling.failed_before} of them failures"
         )
     if options.out not in ("-", "none") and not options.quiet:

@@ -21,6 +21,7 @@ def run_options(settings: Settings) -> Options:
     options: Options = [
         (pycurl.NOSIGNAL, 1),
         (pycurl.FOLLOWLOCATION, 0),
+        (pycurl.PATH_AS_IS, 1),
         (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
         (pycurl.HTTP_VERSION, _HTTP[settings.http]),
         (pycurl.CONNECTTIMEOUT_MS, max(1, round(settings.connect_timeout_s * 1000))),

@@ -204,6 +204,8 @@ class Transfer:
             total_us = first_us = sent_us = 0
         if connects or not status:
             dns_us, connect_us, tls_us = self._connection_phases(total_us if error else 0)
+            # On a new connection libcurl may stamp "about to send" as late as it starts to read.
+            sent_us = dns_us + connect_us + tls_us
         version, remote = self._connections.of(self.curl)
         return Reply(
             status or None,

@@ -23,6 +23,7 @@ from crawler.record import Target
 from crawler.recovery import LogRecovery
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
+from crawler.samples import Counts, RunClock
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
 from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_event_loop
@@ -30,7 +31,7 @@ from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_even
 if TYPE_CHECKING:
     import requests
 
-    from crawler.summary import RunClock, Summary
+    from crawler.summary import Summary
 
 Take = Literal["new", "resume", "retry_failed"]
 """What to do with a log that exists: append a new run, go on with the newest, or redo its failures
@@ -61,7 +62,7 @@ class Job:
     ``out`` is where records are kept: a ``.log`` or ``.jsonl`` file of JSON lines, ``.csv`` or
     ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent. Targets that
     may keep their reader waiting are read ``ahead``. Without ``tables`` the run ends with no
-    summary, and pandas is not imported.
+    summary, and pandas is not imported; nor is numpy, if no ``live`` figures are wanted either.
     """
 
     targets: Iterable[Target]
@@ -73,6 +74,7 @@ class Job:
     session: requests.Session | None = None
     warn: Callable[[str], None] = _to_warnings
     tables: bool = True
+    live: bool = False
     reading: Reading = "direct"
 
 
@@ -105,7 +107,9 @@ class Crawling:
         self.resumed = 0
         self._pool: Pool | None = None
         self._summary: Summary | None = None
+        self._summing = job.tables or job.live
         self._importing = _Import(tables=job.tables)
+        self.counts = Counts()
         self.failed_before = 0
         self._cleanup = contextlib.ExitStack()
 
@@ -123,7 +127,9 @@ class Crawling:
     def __iter__(self) -> Iterator[BatchResult]:
         for result in self._results:
             for samples in result.samples:
-                self.summary.add(samples)
+                self.counts.add(samples)
+                if self._summing:
+                    self.summary.add(samples)
             yield result
 
     @property
@@ -145,8 +151,6 @@ class Crawling:
         wall_s = time.monotonic() - self._began_s
         if self._pool is not None:
             self._pool.close()
-        from crawler.summary import RunClock
-
         self._finish_importing()
         cpu_s = _cpu_s() - self._began_cpu_s - self._importing.cpu_s
         clock = RunClock(wall_s, cpu_s, available_cores())
@@ -192,7 +196,8 @@ class Crawling:
         )
         self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
         self._cleanup.enter_context(self._pool)
-        self._importing.start()
+        if self._summing:
+            self._importing.start()
         window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         return self._pool.imap_batches(
             partial(fetch_batch, order),

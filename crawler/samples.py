@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -71,6 +72,37 @@ class Group:
         self.elapsed_ms: array[float] = array("d") if elapsed_ms is None else elapsed_ms
         self.failed = failed
         self.bytes = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunClock:
+    """What a run took: wall time, CPU time of all its processes, cores it may use."""
+
+    wall_s: float
+    cpu_s: float
+    cores: int
+
+    @property
+    def cpu_share(self) -> float:
+        """CPU used, of all that ``cores`` could give: 0 to 1; NaN for a run of no time."""
+        capacity = self.wall_s * self.cores
+        return self.cpu_s / capacity if capacity > 0 else nan
+
+
+class Counts:
+    """How many records there were, and how many of them failures: what an exit code needs."""
+
+    __slots__ = ("failed", "records")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.failed = 0
+
+    def add(self, samples: Samples) -> None:
+        """Count one batch."""
+        for group in samples.groups.values():
+            self.failed += group.failed
+            self.records += group.failed + len(group.elapsed_ms)
 
 
 class Failures(NamedTuple):

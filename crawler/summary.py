@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crawler.histogram import BufferedHistogram, Histogram, supported
 from crawler.record import RECORD_FIELDS, Record
-from crawler.samples import OTHER, PHASES, Failures, GroupNames, Live, Samples
+from crawler.samples import OTHER, PHASES, Failures, GroupNames, Live, RunClock, Samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,21 +67,6 @@ _RECORD_DTYPES: Final[_Columns] = {
 def load_pandas() -> None:
     """Import pandas now; to be called in a thread while there is something else to wait for."""
     importlib.import_module("pandas")
-
-
-@dataclass(frozen=True, slots=True)
-class RunClock:
-    """What a run took: wall time, CPU time of all its processes, cores it may use."""
-
-    wall_s: float
-    cpu_s: float
-    cores: int
-
-    @property
-    def cpu_share(self) -> float:
-        """CPU used, of all that ``cores`` could give: 0 to 1; NaN for a run of no time."""
-        capacity = self.wall_s * self.cores
-        return self.cpu_s / capacity if capacity > 0 else nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from crawler.engines.base import Engine, Reply, Start
 
-_FLUSH_LINES: Final = 128
+_FLUSH_LINES: Final = 256
 _FLUSH_S: Final = 0.005
 
 

@@ -15,8 +15,8 @@ from crawler.record import Record
 from crawler.report.columns import columns, plain, shorten
 from crawler.report.machine import to_csv, to_json
 from crawler.report.text import FOOTNOTE, MAX_GROUPS, WARNING, render
-from crawler.samples import GroupNames, Samples
-from crawler.summary import Results, RunClock, Summary
+from crawler.samples import GroupNames, RunClock, Samples
+from crawler.summary import Results, Summary
 
 CLOCK = RunClock(wall_s=2.0, cpu_s=1.0, cores=2)
 

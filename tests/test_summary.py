@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.record import RECORD_FIELDS, Record
-from crawler.samples import OTHER, GroupNames, Samples
+from crawler.samples import OTHER, GroupNames, RunClock, Samples
 from crawler.summary import (
     LATENCIES,
     PERCENTILES,
     TOTAL,
     Results,
-    RunClock,
     Summary,
     load_pandas,
     records_frame,

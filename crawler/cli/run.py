@@ -48,6 +48,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             wait_for_lock=options.wait,
             warn=voice.say,
             tables=options.summary != "none",
+            live=_bar_is_wanted(options),
             reading="ahead" if "-" in options.url_files else "direct",
         )
         with Crawling(job) as crawling, _StopSignals(crawling) as stopped:
@@ -58,8 +59,8 @@ def execute(options: RunOptions, settings: Settings) -> int:
     _conclude(crawling, options, voice)
     if stopped.by is not None:
         return 128 + stopped.by
-    live = crawling.summary.live()
-    failed, count = live.failed + crawling.failed_before, live.count + crawling.resumed
+    failed = crawling.counts.failed + crawling.failed_before
+    count = crawling.counts.records + crawling.resumed
     return int(options.max_errors.exceeded(failed, count))
 
 
@@ -134,12 +135,16 @@ class _StopSignals:
             raise KeyboardInterrupt
 
 
+def _bar_is_wanted(options: RunOptions) -> bool:
+    return not options.quiet and sys.stderr.isatty()
+
+
 def _go_through(
     crawling: Crawling, targets: TargetList, options: RunOptions, voice: _Voice
 ) -> None:
     """Take in the results: records to stdout where asked for, the bar to stderr."""
     out = sys.stdout.buffer
-    shown = not options.quiet and sys.stderr.isatty()
+    shown = _bar_is_wanted(options)
     total = targets.total if shown else None
     stream = sys.stderr if shown else io.StringIO()
     with Progress(total, stream=stream, done=crawling.resumed) as progress:
@@ -150,7 +155,8 @@ def _go_through(
                 out.flush()
             if progress.due():
                 progress.update(crawling.summary.live())
-        progress.update(crawling.summary.live())
+        if shown:
+            progress.update(crawling.summary.live())
     voice.progress = None
 
 

@@ -185,17 +185,6 @@ def test_a_forked_worker_keeps_the_lock_of_a_killed_parent(log) -> None:
         assert soon(lambda: free(log))
 
 
-def test_a_worker_that_was_handed_the_descriptor_keeps_the_lock(log) -> None:
-    """The lock lasts for a process that was not forked but given ``descriptor``, too."""
-    lock = RunLock(log)
-    with process("import time; time.sleep(60)", pass_fds=(lock.descriptor,)) as worker:
-        os.close(lock.descriptor)
-        assert not free(log)
-        worker.kill()
-        worker.wait()
-        assert free(log)
-
-
 def test_a_lock_is_not_handed_to_what_a_run_starts(log) -> None:
     """A program that a run executes does not hold its log."""
     with RunLock(log) as lock:

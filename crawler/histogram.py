@@ -10,7 +10,7 @@ order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, nan
+from math import ceil, nan, sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,14 +38,16 @@ Floats = npt.NDArray[np.float64]
 class Histogram:
     """Counts of durations in milliseconds, floats from 0 up.
 
-    ``count``, ``sum``, ``min`` and ``max`` are exact; the last two are NaN while it is empty.
+    ``count``, ``sum``, ``sum_squares``, ``min`` and ``max`` are exact; the last two are NaN while
+    it is empty.
     """
 
-    __slots__ = ("_counts", "_first", "count", "max", "min", "sum")
+    __slots__ = ("_counts", "_first", "count", "max", "min", "sum", "sum_squares")
 
     def __init__(self) -> None:
         self.count = 0
         self.sum = 0.0
+        self.sum_squares = 0.0
         self.min = nan
         self.max = nan
         self._first = 0
@@ -64,18 +66,28 @@ class Histogram:
         buckets = _bucket_of(data)
         first = int(buckets.min())
         self._add_counts(first, np.bincount(buckets - first))
-        self._add_exact(data.size, float(data.sum()), float(data.min()), float(data.max()))
+        self._add_range(float(data.min()), float(data.max()))
+        self._add_sums(data.size, float(data.sum()), float(np.dot(data, data)))
 
     def merge(self, other: Histogram) -> None:
         """Count all that ``other`` has counted."""
         if other.count:
             self._add_counts(other._first, other._counts)
-            self._add_exact(other.count, other.sum, other.min, other.max)
+            self._add_range(other.min, other.max)
+            self._add_sums(other.count, other.sum, other.sum_squares)
 
     @property
     def mean(self) -> float:
         """The exact arithmetic mean in milliseconds, NaN when empty."""
         return self.sum / self.count if self.count else nan
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the sample (n - 1) in milliseconds, NaN below two values."""
+        if self.count < 2:
+            return nan
+        squares = self.sum_squares - self.sum * self.sum / self.count
+        return sqrt(max(0.0, squares) / (self.count - 1))
 
     def percentile(self, q: float) -> float:
         """The value of nearest rank: the smallest that at least ``q`` of all do not exceed.
@@ -89,12 +101,20 @@ class Histogram:
         """``percentile`` of each of ``fractions``, for the price of one."""
         if not self.count:
             return [nan] * len(fractions)
-        ranks = [nearest_rank(q, self.count) for q in fractions]
+        return self.values_at([nearest_rank(q, self.count) for q in fractions])
+
+    def values_at(self, ranks: Sequence[int]) -> list[float]:
+        """The values of 1-based ``ranks`` in ascending order, each from 1 to ``count``."""
         at = np.searchsorted(np.cumsum(self._counts), ranks)
         return [
             self._value(rank, self._first + int(bucket))
             for rank, bucket in zip(ranks, at, strict=True)
         ]
+
+    def buckets(self) -> tuple[Floats, Ints]:
+        """The middles in milliseconds, ascending, and the counts of all buckets that hold any."""
+        held = np.flatnonzero(self._counts)
+        return _middles_of(held + self._first), self._counts[held]
 
     def _value(self, rank: int, bucket: int) -> float:
         if rank == 1:
@@ -108,11 +128,14 @@ class Histogram:
         at = first - self._first
         self._counts[at : at + len(counts)] += counts
 
-    def _add_exact(self, count: int, total: float, low: float, high: float) -> None:
+    def _add_range(self, low: float, high: float) -> None:
         self.min = min(low, self.min) if self.count else low
         self.max = max(high, self.max) if self.count else high
+
+    def _add_sums(self, count: int, total: float, squares: float) -> None:
         self.count += count
         self.sum += total
+        self.sum_squares += squares
 
     def _cover(self, low: int, high: int) -> None:
         """Widen the kept range to hold buckets ``low`` up to ``high``, by whole powers of two."""
@@ -188,7 +211,10 @@ def _bucket_of(values: Floats) -> Ints:
 
 
 def _middle_of(bucket: int) -> float:
-    if bucket == 0:
-        return 0.0
-    power, part = divmod(bucket - 1, _PARTS)
-    return float((1 + (part + 0.5) / _PARTS) * 2.0 ** (power + _LOWEST))
+    return float(_middles_of(np.array([bucket]))[0])
+
+
+def _middles_of(buckets: Ints) -> Floats:
+    power, part = np.divmod(buckets - 1, _PARTS)
+    middles = (1 + (part + 0.5) / _PARTS) * np.exp2(power + _LOWEST)
+    return np.where(buckets == 0, 0.0, middles)

@@ -7,7 +7,7 @@ built for every URL: 0.3 us against 1.9 us, and a target crosses a pipe as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 ErrorClass = Literal[
     "invalid_url",
@@ -23,6 +23,15 @@ ErrorClass = Literal[
     "aborted",
     "worker_lost",
 ]
+
+ERROR_CLASSES: Final[tuple[ErrorClass, ...]] = get_args(ErrorClass)
+
+STAGE: Final = "stage"
+"""The carried column in which a benchmark says which part of it a request belongs to."""
+WARMUP: Final = "warmup"
+"""The ``STAGE`` of requests that are recorded and left out of all figures."""
+ARM: Final = "arm"
+"""The carried column in which an A/B benchmark says which side a request belongs to: A or B."""
 
 NO_FIELDS: Final[Mapping[str, str]] = {}
 

@@ -1,0 +1,204 @@
+"""From blocks of records to the figures of a report: counts, latencies, phases, errors, time.
+
+``Figures`` takes in blocks, in any order and from any number of runs and logs, and keeps no record:
+memory is bounded by the number of groups. Latencies are of successes; failures are told apart, and
+never improve a percentile. Each latency is kept twice: from the start of the request (service
+time) and from the moment it was due (response time, which coordinated omission cannot flatter).
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from crawler.blocks import SLOWEST, Block, Bools, Example, Slow
+from crawler.histogram import Histogram
+from crawler.record import ERROR_CLASSES
+from crawler.samples import PHASES, GroupNames
+from crawler.timeline import Timeline
+
+FRACTIONS: Final = (0.50, 0.75, 0.90, 0.95, 0.99, 0.999, 0.9999)
+"""The percentiles of a report."""
+FRACTION_NAMES: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99")
+
+
+class Span(NamedTuple):
+    """When a run's requests began and ended, in seconds of the epoch."""
+
+    first_s: float
+    last_start_s: float
+    end_s: float
+    requests: int
+
+    @property
+    def wall_s(self) -> float:
+        """From the first start to the last end."""
+        return self.end_s - self.first_s
+
+    def joined(self, other: Span) -> Span:
+        """Both together."""
+        return Span(
+            min(self.first_s, other.first_s),
+            max(self.last_start_s, other.last_start_s),
+            max(self.end_s, other.end_s),
+            self.requests + other.requests,
+        )
+
+
+class Tally:
+    """Figures of one group, or of all: ``service`` and ``response`` are of successes, in ms.
+
+    ``phase_ms`` sums each phase, of all that were answered; ``connections`` counts those that
+    opened one, over which alone the first three phases are to be averaged.
+    """
+
+    __slots__ = (
+        "answered",
+        "bytes",
+        "connections",
+        "failed",
+        "failures",
+        "ok",
+        "phase_ms",
+        "response",
+        "service",
+    )
+
+    def __init__(self) -> None:
+        self.ok = 0
+        self.failed = 0
+        self.bytes = 0
+        self.answered = 0
+        self.connections = 0
+        self.phase_ms = np.zeros(len(PHASES))
+        self.service = Histogram()
+        self.response = Histogram()
+        self.failures = Histogram()
+
+    @property
+    def requests(self) -> int:
+        """Successes and failures together."""
+        return self.ok + self.failed
+
+    @property
+    def failed_share(self) -> float:
+        """Failures of all requests, 0 to 1; 0 without any request."""
+        return self.failed / self.requests if self.requests else 0.0
+
+    def add(self, block: Block, rows: Bools) -> None:
+        """Take in those ``rows`` of a block."""
+        fine = rows & (block.error < 0)
+        answered = rows & (block.status > 0)
+        self.ok += int(fine.sum())
+        self.failed += int(rows.sum() - fine.sum())
+        self.bytes += int(block.bytes[rows].sum())
+        self.answered += int(answered.sum())
+        self.connections += int((answered & ~block.reused).sum())
+        self.phase_ms += block.phases_ms[answered].sum(0)
+        self.service.add_many(block.elapsed_ms[fine])
+        self.response.add_many(block.response_ms[fine])
+        self.failures.add_many(block.elapsed_ms[rows & ~fine & block.sent])
+
+
+class Failed(NamedTuple):
+    """Failures of one class: how many, and the first."""
+
+    failures: int
+    example: Example
+
+
+class Figures:
+    """All that a report tells of some records; at most ``limit`` groups, the rest ``(other)``.
+
+    ``lag`` is that of all requests made; ``phases`` has a histogram for each of ``PHASES``, of
+    answered requests: the first three over new connections only.
+    """
+
+    def __init__(self, group_by: str = "endpoint", *, limit: int = 1000) -> None:
+        self.group_by = group_by
+        self.total = Tally()
+        self.groups: dict[str, Tally] = {}
+        self.timeline = Timeline()
+        self.lag = Histogram()
+        self.phases = tuple(Histogram() for _ in PHASES)
+        self.statuses: dict[int, int] = {}
+        self.errors: dict[str, Failed] = {}
+        self.slowest: list[Slow] = []
+        self.runs: dict[str, Span] = {}
+        self.warmup = 0
+        self._names = GroupNames(limit)
+
+    def add(self, block: Block) -> None:
+        """Take in a block of records."""
+        self.warmup += block.warmup
+        if not len(block):
+            return
+        everything = np.ones(len(block), np.bool_)
+        self.total.add(block, everything)
+        if len(block.names) == 1:
+            self._tally(block.names[0]).add(block, everything)
+        else:
+            for index in np.unique(block.group):
+                self._tally(block.names[index]).add(block, block.group == index)
+        self.timeline.add(block.started_s, block.response_ms, block.error < 0)
+        self.lag.add_many(block.lag_ms[block.sent])
+        self._add_phases(block)
+        self._add_outcomes(block)
+        self._add_span(block)
+        self.slowest = heapq.nlargest(SLOWEST, [*self.slowest, *block.slowest])
+
+    @property
+    def wall_s(self) -> float:
+        """The length of all runs together, in seconds."""
+        return sum(span.wall_s for span in self.runs.values())
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second, over the length of all runs; NaN for no time."""
+        return self.total.requests / self.wall_s if self.wall_s > 0 else float("nan")
+
+    @property
+    def sent_per_s(self) -> float:
+        """Requests begun a second, from the first start to the last: what an open loop achieved."""
+        spans = self.runs.values()
+        between_s = sum(span.last_start_s - span.first_s for span in spans)
+        begun = sum(span.requests - 1 for span in spans)
+        return begun / between_s if between_s > 0 else float("nan")
+
+    def _tally(self, name: str) -> Tally:
+        name = self._names.admit(name)
+        tally = self.groups.get(name)
+        if tally is None:
+            tally = self.groups[name] = Tally()
+        return tally
+
+    def _add_phases(self, block: Block) -> None:
+        answered = block.status > 0
+        opened = answered & ~block.reused
+        for column, times in enumerate(self.phases):
+            rows = opened if column < 3 else answered
+            times.add_many(block.phases_ms[rows, column])
+
+    def _add_outcomes(self, block: Block) -> None:
+        for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
+            if status:
+                self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
+        failed = block.error[block.error >= 0]
+        for index, count in zip(*np.unique(failed, return_counts=True), strict=True):
+            name = ERROR_CLASSES[index]
+            example = block.examples.get(name, Example("", ""))
+            earlier = self.errors.get(name, Failed(0, example))
+            self.errors[name] = earlier._replace(failures=earlier.failures + int(count))
+
+    def _add_span(self, block: Block) -> None:
+        ends = block.started_s + block.elapsed_ms / 1000
+        span = Span(
+            float(block.started_s.min()),
+            float(block.started_s.max()),
+            float(ends.max()),
+            len(block),
+        )
+        earlier = self.runs.get(block.run)
+        self.runs[block.run] = span if earlier is None else earlier.joined(span)

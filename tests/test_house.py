@@ -17,6 +17,8 @@ PACKAGE: Final = Path(__file__).resolve().parents[1] / "crawler"
 FLOORS: Final[dict[str, float]] = {
     "errors.py": 0,
     "record.py": 0,
+    "durations.py": 0.1,
+    "pieces.py": 0.1,
     "urls.py": 0.1,
     "lists.py": 0.1,
     "histogram.py": 0.1,

@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from crawler.durations import duration_s as duration_s
+from crawler.durations import duration_text as duration_text
 from crawler.errors import UsageError
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _DECIMAL: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BINARY: Final = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _BYTES: Final = {**_DECIMAL, **_BINARY}
 
 # Digits are bounded so that no text, however long, costs time or overflows.
 _NUMBER: Final = r"([0-9]{1,15})(?:\.([0-9]{1,9}))?"
-_DURATION: Final = re.compile(_NUMBER + r"\s?(ms|s|m|h)?")
 _SIZE: Final = re.compile(_NUMBER + r"\s?([a-z]*)", re.IGNORECASE)
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
 _PERCENT: Final = re.compile(_NUMBER + "%")
@@ -34,25 +34,6 @@ _PROXY: Final = re.compile(
     r"(?:([A-Za-z0-9]+)://)?(?:[^@/\s]*@)?(?:[^@/:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?"
 )
 _PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-
-
-def duration_s(text: str, option: str) -> float:
-    """Seconds of ``30``, ``30s``, ``500ms``, ``2m``, ``1.5h``; a bare number is seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{option}: {text!r} is no duration; give one as 30s, 500ms, 2m or 1h")
-    whole, fraction, unit = match.groups()
-    number = float(f"{whole}.{fraction or 0}")
-    return number / 1000 if unit == "ms" else number * _SECONDS[unit or "s"]
-
-
-def duration_text(seconds: float) -> str:
-    """Write a duration as ``duration_s`` reads it: ``250ms``, ``30s``, ``5m``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.12g}ms"
-    if seconds % 60 == 0:
-        return f"{seconds / 60:.12g}m"
-    return f"{seconds:.12g}s"
 
 
 def size_bytes(text: str, option: str) -> int:

@@ -38,16 +38,17 @@ Floats = npt.NDArray[np.float64]
 class Histogram:
     """Counts of durations in milliseconds, floats from 0 up.
 
-    ``count``, ``sum``, ``sum_squares``, ``min`` and ``max`` are exact; the last two are NaN while
-    it is empty.
+    ``count``, ``sum``, ``min`` and ``max`` are exact; the last two are NaN while it is empty. The
+    squares of the deviations from the mean are kept, not those of the values: these lose all their
+    digits where the deviation is small beside the mean.
     """
 
-    __slots__ = ("_counts", "_first", "count", "max", "min", "sum", "sum_squares")
+    __slots__ = ("_counts", "_first", "_squares", "count", "max", "min", "sum")
 
     def __init__(self) -> None:
         self.count = 0
         self.sum = 0.0
-        self.sum_squares = 0.0
+        self._squares = 0.0
         self.min = nan
         self.max = nan
         self._first = 0
@@ -67,14 +68,15 @@ class Histogram:
         first = int(buckets.min())
         self._add_counts(first, np.bincount(buckets - first))
         self._add_range(float(data.min()), float(data.max()))
-        self._add_sums(data.size, float(data.sum()), float(np.dot(data, data)))
+        total = float(data.sum())
+        self._add_sums(data.size, total, float(np.square(data - total / data.size).sum()))
 
     def merge(self, other: Histogram) -> None:
         """Count all that ``other`` has counted."""
         if other.count:
             self._add_counts(other._first, other._counts)
             self._add_range(other.min, other.max)
-            self._add_sums(other.count, other.sum, other.sum_squares)
+            self._add_sums(other.count, other.sum, other._squares)
 
     @property
     def mean(self) -> float:
@@ -86,8 +88,7 @@ class Histogram:
         """The standard deviation of the sample (n - 1) in milliseconds, NaN below two values."""
         if self.count < 2:
             return nan
-        squares = self.sum_squares - self.sum * self.sum / self.count
-        return sqrt(max(0.0, squares) / (self.count - 1))
+        return sqrt(self._squares / (self.count - 1))
 
     def percentile(self, q: float) -> float:
         """The value of nearest rank: the smallest that at least ``q`` of all do not exceed.
@@ -133,9 +134,13 @@ class Histogram:
         self.max = max(high, self.max) if self.count else high
 
     def _add_sums(self, count: int, total: float, squares: float) -> None:
+        """Add up, the squares as Chan, Golub & LeVeque do (1979, "Updating Formulae")."""
+        if self.count:
+            apart = total / count - self.mean
+            squares += apart * apart * (self.count * count / (self.count + count))
+        self._squares += squares
         self.count += count
         self.sum += total
-        self.sum_squares += squares
 
     def _cover(self, low: int, high: int) -> None:
         """Widen the kept range to hold buckets ``low`` up to ``high``, by whole powers of two."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, floor, lgamma, log, nan, sqrt
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from crawler.histogram import Histogram, nearest_rank, supported
 CONFIDENCE: Final = 0.95
 _SPAN: Final = 12.0
 """Standard deviations around the mean within which a binomial distribution is added up."""
+_Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+_LEAST_FOR_MEAN: Final = 30
+"""Observations below which the mean of a skewed sample is not near enough to normal."""
 
 
 class Quantile(NamedTuple):
@@ -68,6 +72,30 @@ def rank_bounds(
     low = first + int(np.searchsorted(at_most, tail, side="right"))  # P(X < low) <= tail
     high = first + int(np.searchsorted(at_most, 1 - tail, side="left")) + 1  # P(X >= high) <= tail
     return (low if low >= 1 else None), (high if high <= count else None)
+
+
+def share_bounds(count: int, total: int) -> tuple[float, float]:
+    """Give Wilson's 95 % bounds, from 0 to 1, of a share seen as ``count`` of ``total`` (1 up)."""
+    share, square = count / total, _Z * _Z / total
+    middle = (share + square / 2) / (1 + square)
+    half = sqrt(share * (1 - share) * square + square * square / 4) / (1 + square)
+    low = middle - half if count else 0.0
+    return max(0.0, low), min(1.0, middle + half) if count < total else 1.0
+
+
+def mean_bounds(times: Histogram) -> tuple[float, float]:
+    """Give the 95 % bounds of the mean in milliseconds, NaN for fewer than 30 observations."""
+    if times.count < _LEAST_FOR_MEAN:
+        return nan, nan
+    half = _student(times.count - 1) * times.deviation / sqrt(times.count)
+    return times.mean - half, times.mean + half
+
+
+def _student(freedom: int) -> float:
+    """Student's t for 95 %, by its expansion in 1/freedom (Abramowitz & Stegun, 26.7.5)."""
+    first = (_Z**3 + _Z) / 4
+    second = (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96
+    return _Z + first / freedom + second / freedom**2
 
 
 def _binomial(q: float, count: int) -> tuple[int, np.ndarray[tuple[int], np.dtype[np.float64]]]:

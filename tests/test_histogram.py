@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from array import array
-from math import ceil, inf, isnan, nan
+from math import ceil, inf, isnan, nan, sqrt
 
 import numpy as np
 import pytest
@@ -151,3 +152,55 @@ def test_support_needs_five_observations_beyond(q: float, least: int) -> None:
     """A percentile is supported from the count on that puts five observations beyond it."""
     assert supported(q, least)
     assert not supported(q, least - 1)
+
+
+@given(samples)
+def test_values_at_ranks_are_those_of_the_sorted_values(values: list[float]) -> None:
+    """The value at each 1-based rank is the sorted sample's to 0.1 %, the two ends exactly."""
+    histogram, exact = histogram_of(values), sorted(values)
+    found = histogram.values_at(range(1, len(values) + 1))
+    assert found == pytest.approx(exact, rel=0.001, abs=0)
+    assert (found[0], found[-1]) == (exact[0], exact[-1])
+    assert found == sorted(found)
+
+
+@given(samples)
+def test_buckets_are_the_sample_rounded(values: list[float]) -> None:
+    """Each observation is in one bucket, whose middle is within 0.1 % of it; none is empty."""
+    middles, counts = histogram_of(values).buckets()
+    assert counts.sum() == len(values)
+    assert counts.min() > 0
+    assert list(middles) == sorted(set(middles))
+    assert list(np.repeat(middles, counts)) == pytest.approx(sorted(values), rel=0.001, abs=0)
+
+
+def test_an_empty_histogram_has_no_bucket() -> None:
+    """Without values there is no bucket, and no deviation below two of them."""
+    middles, counts = Histogram().buckets()
+    assert (len(middles), len(counts)) == (0, 0)
+    assert isnan(Histogram().deviation)
+    assert isnan(histogram_of([5.0]).deviation)
+
+
+@given(st.lists(samples, min_size=1, max_size=5))
+def test_the_deviation_is_that_of_the_sample(parts: list[list[float]]) -> None:
+    """Added in parts or merged, the deviation is that of the statistics module (n - 1)."""
+    values = [value for part in parts for value in part]
+    added, merged = Histogram(), Histogram()
+    for part in parts:
+        added.add_many(part)
+        merged.merge(histogram_of(part))
+    for histogram in (added, merged):
+        if len(values) > 1:
+            close = pytest.approx(statistics.stdev(values), rel=1e-9, abs=1e-9)
+            assert histogram.deviation == close
+        else:
+            assert isnan(histogram.deviation)
+
+
+def test_a_small_deviation_keeps_its_digits_beside_a_large_mean() -> None:
+    """10 ns around 100 s: sums of plain squares would leave nothing of it."""
+    histogram = Histogram()
+    for _ in range(100):
+        histogram.add_many([100_000.0, 100_000.00001] * 500)
+    assert histogram.deviation == pytest.approx(0.000005 * sqrt(100_000 / 99_999), rel=1e-5)

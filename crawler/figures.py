@@ -51,7 +51,8 @@ class Tally:
     """Figures of one group, or of all: ``service`` and ``response`` are of successes, in ms.
 
     ``phase_ms`` sums each phase, of all that were answered; ``connections`` counts those that
-    opened one, over which alone the first three phases are to be averaged.
+    opened one, over which alone the first three phases are to be averaged. ``statuses`` counts
+    records by status code, 0 for none.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Tally:
         "phase_ms",
         "response",
         "service",
+        "statuses",
     )
 
     def __init__(self) -> None:
@@ -76,6 +78,7 @@ class Tally:
         self.service = Histogram()
         self.response = Histogram()
         self.failures = Histogram()
+        self.statuses: dict[int, int] = {}
 
     @property
     def requests(self) -> int:
@@ -100,6 +103,8 @@ class Tally:
         self.service.add_many(block.elapsed_ms[fine])
         self.response.add_many(block.response_ms[fine])
         self.failures.add_many(block.elapsed_ms[rows & ~fine & block.sent])
+        for status, count in zip(*np.unique(block.status[rows], return_counts=True), strict=True):
+            self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
 
 class Failed(NamedTuple):

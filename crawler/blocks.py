@@ -70,6 +70,23 @@ class Block:
     def __len__(self) -> int:
         return len(self.elapsed_ms)
 
+    def take(self, rows: Bools | Ints | slice) -> Block:
+        """Some of the rows, without what is told of all: names of slow ones, examples, warm-up."""
+        return Block(
+            self.run,
+            self.names,
+            self.group[rows],
+            self.started_s[rows],
+            self.elapsed_ms[rows],
+            self.lag_ms[rows],
+            self.phases_ms[rows],
+            self.status[rows],
+            self.error[rows],
+            self.bytes[rows],
+            self.reused[rows],
+            self.sent[rows],
+        )
+
     @property
     def response_ms(self) -> Floats:
         """Time from the moment each was due to its last byte: our own lag is part of it."""

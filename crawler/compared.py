@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from crawler.errors import UsageError
 from crawler.rank_test import RankTest
-from crawler.shifts import Change, ShareChange
+from crawler.shifts import LEVEL, Change, ShareChange
 
 Metric = Literal["p50", "p75", "p90", "p95", "p99", "p99.9"]
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
@@ -104,6 +104,11 @@ class Compared:
     errors_beyond: bool
 
     @property
+    def by_ranks(self) -> bool:
+        """Whether only the rank test shows the change: the metric itself shows none."""
+        return self.verdict in ("faster", "slower") and self.p_values.metric > LEVEL
+
+    @property
     def breaks(self) -> bool:
         """Whether it is worse than a threshold allows, with confidence."""
         return self.beyond or self.errors_beyond
@@ -176,8 +181,10 @@ class Comparison:
 
     @property
     def broken(self) -> tuple[Compared, ...]:
-        """What is worse than a threshold with confidence, the total last."""
-        return tuple(each for each in (*self.rows, self.total) if each.breaks)
+        """What is worse than a threshold with confidence, the total last, where it says more."""
+        alone = len(self.rows) == 1 and self.rows[0].metric == self.total.metric
+        judged = self.rows if alone else (*self.rows, self.total)
+        return tuple(each for each in judged if each.breaks)
 
 
 def fraction_of(metric: str) -> float:

@@ -10,7 +10,7 @@ figures. A p-value is the smallest level at which the interval leaves a change o
 
 from __future__ import annotations
 
-from math import nan
+from math import expm1, log, nan
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
@@ -75,10 +75,7 @@ def percentile_change(old: Histogram, new: Histogram, q: float) -> Change:
         return Change(q, old.percentile(q), new.percentile(q), *_NANS, *_NANS, False)
     olds, news = _Bounds.of(old, q, _AT_95), _Bounds.of(new, q, _AT_95)
     low_ms, high_ms = _joined(olds, news)
-    low, high = _joined(olds.logs(), news.logs())
-    relative = _NANS
-    if olds.value >= _LEAST_MS:
-        relative = (news.value / olds.value - 1, *np.expm1((low[0], high[0])).tolist())
+    relative = _NANS if olds.value < _LEAST_MS else _relative(olds.logs(), news.logs())
     difference = (news.value - olds.value, float(low_ms[0]), float(high_ms[0]))
     both = supported(q, old.count) and supported(q, new.count)
     return Change(q, olds.value, news.value, *difference, *relative, both)
@@ -135,9 +132,13 @@ class _Bounds(NamedTuple):
         return cls(float(value), low, high)
 
     def logs(self) -> _Bounds:
-        """Give the same of the logarithm, whose differences are ratios."""
-        value, low, high = (np.log(np.maximum(each, _LEAST_MS)) for each in self)
-        return _Bounds(float(value), low, high)
+        """Give the same of the logarithm, whose differences are ratios.
+
+        By ratios to the estimate: a bound that is the estimate stays so to the last digit.
+        """
+        value, low, high = (np.maximum(each, _LEAST_MS) for each in self)
+        middle = log(value)
+        return _Bounds(middle, middle + np.log(low / value), middle + np.log(high / value))
 
 
 def _share(count: int, total: int) -> float:
@@ -151,6 +152,11 @@ def _wilson(count: int, total: int, z: Floats) -> _Bounds:
     half = np.sqrt(share * (1 - share) * square + square * square / 4) / (1 + square)
     # Rounding must not let a bound pass the estimate: with no failure the lower one is 0.
     return _Bounds(share, np.minimum(middle - half, share), np.maximum(middle + half, share))
+
+
+def _relative(old: _Bounds, new: _Bounds) -> tuple[float, float, float]:
+    low, high = _joined(old, new)
+    return expm1(new.value - old.value), expm1(low[0]), expm1(high[0])
 
 
 def _joined(old: _Bounds, new: _Bounds) -> tuple[Floats, Floats]:

@@ -52,6 +52,23 @@ class Block:
     def __len__(self) -> int:
         return len(self.elapsed_ms)
 
+    def where(self, rows: Bools) -> Block:
+        """Only these rows, none of them named."""
+        return Block(
+            run=self.run,
+            names=self.names,
+            group=self.group[rows],
+            started_s=self.started_s[rows],
+            elapsed_ms=self.elapsed_ms[rows],
+            lag_ms=self.lag_ms[rows],
+            phases_ms=self.phases_ms[rows],
+            status=self.status[rows],
+            error=self.error[rows],
+            bytes=self.bytes[rows],
+            reused=self.reused[rows],
+            sent=self.sent[rows],
+        )
+
     @property
     def response_ms(self) -> Floats:
         """Time from the moment each was due to its last byte: our own lag is part of it."""

@@ -166,8 +166,11 @@ class Crawling:
         if self._pool is not None:
             self._pool.close()
         self._finish_importing()
-        cpu_s = _cpu_s() - self._began_cpu_s - self._importing.cpu_s
-        clock = RunClock(wall_s, cpu_s, available_cores())
+        own_s, workers_s = (
+            now - then for now, then in zip(_cpu_s(), self._began_cpu_s, strict=True)
+        )
+        cpu_s = own_s + workers_s - self._importing.cpu_s
+        clock = RunClock(wall_s, cpu_s, available_cores(), workers_s)
         if self.log is not None:
             SharedLog(self.log, self.settings.fsync).settle()
         if self._export is not None:
@@ -280,7 +283,7 @@ def _new_run_id() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
 
 
-def _cpu_s() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+def _cpu_s() -> tuple[float, float]:
+    """CPU seconds of this process, and of its children that have ended."""
+    own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime

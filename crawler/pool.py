@@ -69,7 +69,7 @@ class Pool:
         self._alarm.setblocking(False)
         self._selector.register(self._alarm_in, selectors.EVENT_READ, None)
         self._grace_s: float | None = None
-        self._stopped = False
+        self._stop_told = False
         self._stillbirths = 0
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
@@ -160,9 +160,11 @@ class Pool:
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is under way may take ``grace_s``. Safe in a signal handler.
 
-        ``imap`` then yields what was finished and ends.
+        ``imap`` then yields what was finished and ends. Called again it can only shorten the grace.
         """
-        self._grace_s = grace_s
+        if self._grace_s is None or grace_s < self._grace_s:
+            self._grace_s = grace_s
+            self._stop_told = False
         self._wake()
 
     def _wake(self) -> None:
@@ -294,9 +296,9 @@ class Pool:
             self._start(member)
 
     def _begin_stop(self, ledger: Ledger) -> None:
-        if self._stopped:
+        if self._stop_told:
             return
-        self._stopped = True
+        self._stop_told = True
         ledger.close()
         for member in self._members:
             if member.channel is not None:

@@ -95,6 +95,7 @@ class Timings:
         "slow",
         "values",
         "warmup",
+        "warmup_failed",
     )
 
     def __init__(self, group_by: str, memory: Memory) -> None:
@@ -107,11 +108,13 @@ class Timings:
         self.slow: list[Slow] = []
         self.examples: dict[str, Example] = {}
         self.warmup = 0
+        self.warmup_failed = 0
 
     def add(self, record: Record) -> None:
         """Take in one record."""
         if record.fields.get(STAGE) == WARMUP:
             self.warmup += 1
+            self.warmup_failed += record.error is not None
             return
         memory, error, lag_ms = self._memory, record.error, record.lag_ms
         group = self._known.get(name := self._key(record))
@@ -147,7 +150,8 @@ class Timings:
     def __reduce__(self) -> tuple[object, ...]:
         slow = [tuple(each) for each in self.slow]
         examples = {error: tuple(each) for error, each in self.examples.items()}
-        return _restore, (self.names, self.values, self.codes, slow, examples, self.warmup)
+        warmup = (self.warmup, self.warmup_failed)
+        return _restore, (self.names, self.values, self.codes, slow, examples, warmup)
 
 
 def _restore(
@@ -156,12 +160,12 @@ def _restore(
     codes: array[int],
     slow: list[tuple[float, float, float, int, int | None, str]],
     examples: dict[str, tuple[str, str]],
-    warmup: int,
+    warmup: tuple[int, int],
 ) -> Timings:
     """Rebuild what crossed a pipe."""
     timings = Timings("endpoint", Memory())
     timings.names, timings.values, timings.codes = names, values, codes
     timings.slow = [Slow(*each) for each in slow]
     timings.examples = {error: Example(*each) for error, each in examples.items()}
-    timings.warmup = warmup
+    timings.warmup, timings.warmup_failed = warmup
     return timings

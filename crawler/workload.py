@@ -77,12 +77,11 @@ def a_and_b(a: Target, b: Target, seed: int) -> Workload:
 
     def stream() -> Iterator[Target]:
         random = Random(seed)
-        sides = (
-            a._replace(fields={**a.fields, ARM: "A"}),
-            b._replace(fields={**b.fields, ARM: "B"}),
-        )
+        sides = [
+            side._replace(fields={**side.fields, ARM: arm}) for side, arm in ((a, "A"), (b, "B"))
+        ]
         while True:
-            block = [*sides] * _PAIRS
+            block = sides * _PAIRS
             random.shuffle(block)
             yield from block
 

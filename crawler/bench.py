@@ -99,6 +99,7 @@ class Benchmark:
         self._done = 0
         self._warmup_ok = 0
         self._dropped = 0
+        self._cause = ""
         self._gave_up: str | None = None
 
     def run(self) -> Bench:
@@ -137,7 +138,7 @@ class Benchmark:
 
     def _begin(self) -> None:
         now_s = self._window_began_s = time.monotonic()
-        self._pace.begin(now_s + _HEAD_START_S)
+        self._pace.begin(now_s if self._plan.load.schedule is None else now_s + _HEAD_START_S)
         self._crawling.pool.call_at(now_s + SECOND_S, self._second)
 
     def _end_at(self, moment_s: float) -> None:
@@ -153,6 +154,8 @@ class Benchmark:
             assert isinstance(timings, Timings)
             self._collector.add(timings)
             self._warmup_ok += timings.warmup - timings.warmup_failed
+            for error, example in timings.examples.items():
+                self._cause = self._cause or f" ({error}: {example.detail})"
         if self._collector.rows >= _GATHER_ROWS:
             self._gather()
         if self._figures.total.ok + self._warmup_ok == 0 and self._gave_up is None:
@@ -175,10 +178,7 @@ class Benchmark:
         self._gather()
         if self._figures.total.ok + self._warmup_ok:
             return
-        self._gave_up = f"nothing succeeded in {self._done:,} requests"
-        causes = [f"{name}: {f.example.detail or '-'}" for name, f in self._figures.errors.items()]
-        if causes:
-            self._gave_up += f" ({causes[0]})"
+        self._gave_up = f"nothing succeeded in {self._done:,} requests{self._cause}"
         self.stop(0.0)
 
     def _second(self) -> None:

@@ -166,9 +166,8 @@ class Crawling:
         if self._pool is not None:
             self._pool.close()
         self._finish_importing()
-        own_s, workers_s = (
-            now - then for now, then in zip(_cpu_s(), self._began_cpu_s, strict=True)
-        )
+        ends = zip(self._began_cpu_s, _cpu_s(), strict=True)
+        own_s, workers_s = (after - before for before, after in ends)
         cpu_s = own_s + workers_s - self._importing.cpu_s
         clock = RunClock(wall_s, cpu_s, available_cores(), workers_s)
         if self.log is not None:

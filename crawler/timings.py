@@ -112,11 +112,14 @@ class Timings:
 
     def add(self, record: Record) -> None:
         """Take in one record."""
+        error = record.error
+        if error is not None and error not in self.examples:
+            self.examples[error] = Example(record.url, record.detail or "")
         if record.fields.get(STAGE) == WARMUP:
             self.warmup += 1
-            self.warmup_failed += record.error is not None
+            self.warmup_failed += error is not None
             return
-        memory, error, lag_ms = self._memory, record.error, record.lag_ms
+        memory, lag_ms = self._memory, record.lag_ms
         group = self._known.get(name := self._key(record))
         if group is None:
             group = self._open(name)
@@ -132,8 +135,6 @@ class Timings:
         self.codes.extend(
             (group, status, _ERRORS.get(error, -1), record.bytes, record.reused, sent)
         )
-        if error is not None and error not in self.examples:
-            self.examples[error] = Example(record.url, record.detail or "")
         response_ms = record.elapsed_ms + max(lag_ms, 0.0)
         if memory.is_slow(response_ms):
             self.slow.append(

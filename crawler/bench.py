@@ -20,12 +20,13 @@ from crawler.crawling import Crawling, Job
 from crawler.figures import Figures
 from crawler.load import Load, Pace
 from crawler.machine import cpu_times
+from crawler.moment import Moment
 from crawler.record import ARM
 from crawler.report.model import Report, RunFigures
 from crawler.run_notes import RunNote, write_note
 from crawler.settings import VERSION, Settings
 from crawler.timings import Timings
-from crawler.window import Moment, Window
+from crawler.window import Window
 from crawler.workload import Workload
 
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ class Benchmark:
         self._window.add(block)
         for name, figures in self._sides.items():
             if name in block.names:
-                figures.add(block.where(block.group == block.names.index(name)))
+                figures.add(block.take(block.group == block.names.index(name)))
 
     def _despair(self) -> None:
         """End a run in which nothing succeeds: its figures would be those of a failure."""

@@ -52,21 +52,21 @@ class Block:
     def __len__(self) -> int:
         return len(self.elapsed_ms)
 
-    def where(self, rows: Bools) -> Block:
-        """Only these rows, none of them named."""
+    def take(self, rows: Bools | Ints | slice) -> Block:
+        """Some of the rows, without what is told of all: names of slow ones, examples, warm-up."""
         return Block(
-            run=self.run,
-            names=self.names,
-            group=self.group[rows],
-            started_s=self.started_s[rows],
-            elapsed_ms=self.elapsed_ms[rows],
-            lag_ms=self.lag_ms[rows],
-            phases_ms=self.phases_ms[rows],
-            status=self.status[rows],
-            error=self.error[rows],
-            bytes=self.bytes[rows],
-            reused=self.reused[rows],
-            sent=self.sent[rows],
+            self.run,
+            self.names,
+            self.group[rows],
+            self.started_s[rows],
+            self.elapsed_ms[rows],
+            self.lag_ms[rows],
+            self.phases_ms[rows],
+            self.status[rows],
+            self.error[rows],
+            self.bytes[rows],
+            self.reused[rows],
+            self.sent[rows],
         )
 
     @property

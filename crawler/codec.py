@@ -7,7 +7,7 @@ valid Unicode is escaped first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from types import NoneType
@@ -114,6 +114,25 @@ def parse(line: bytes) -> dict[str, Any]:
     return row
 
 
+def fields_reader(names: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
+    """Make what reads those fields of a line, own or carried, in the order of ``names``.
+
+    It gives None for a field that the line lacks, looks at no type but those that ``parse`` looks
+    at, and raises ``BadLineError`` as that does. ``names`` are two or more.
+    """
+    values = itemgetter(*names)
+
+    def read(line: bytes) -> tuple[Any, ...]:
+        row = parse(line)
+        try:
+            picked: tuple[Any, ...] = values(row)
+        except KeyError:
+            picked = tuple(map(row.get, names))
+        return picked
+
+    return read
+
+
 def carried(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Give the names of a parsed line's carried columns, in their order."""
     return () if _OWN.issuperset(row) else tuple(name for name in row if name not in _OWN)
@@ -123,12 +142,13 @@ def carried(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _misfit(kinds: tuple[type, ...]) -> str | None:
     """Say in words which of a record's own values cannot be what it is, None when all can."""
     for name, kind in zip(RECORD_FIELDS, kinds, strict=True):
-        if kind is not NoneType and kind not in _kinds_of(name):
+        if kind is not NoneType and kind not in kinds_of(name):
             return f"{name} cannot be of type {kind.__name__}"
     return None
 
 
-def _kinds_of(name: str) -> tuple[type, ...]:
+def kinds_of(name: str) -> tuple[type, ...]:
+    """Give the types that a record's own field may have in a log, beside None."""
     if name in _WHOLE_NUMBERS:
         return (int,)
     if name.endswith("_ms"):

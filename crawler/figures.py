@@ -9,11 +9,12 @@ time) and from the moment it was due (response time, which coordinated omission 
 from __future__ import annotations
 
 import heapq
+from copy import copy, deepcopy
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from crawler.blocks import Block, Bools
+from crawler.blocks import Block
 from crawler.histogram import Histogram
 from crawler.record import ERROR_CLASSES
 from crawler.samples import PHASES, GroupNames
@@ -52,7 +53,8 @@ class Tally:
     """Figures of one group, or of all: ``service`` and ``response`` are of successes, in ms.
 
     ``phase_ms`` sums each phase, of all that were answered; ``connections`` counts those that
-    opened one, over which alone the first three phases are to be averaged.
+    opened one, over which alone the first three phases are to be averaged. ``statuses`` counts
+    records by status code, 0 for none.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Tally:
         "phase_ms",
         "response",
         "service",
+        "statuses",
     )
 
     def __init__(self) -> None:
@@ -77,6 +80,7 @@ class Tally:
         self.service = Histogram()
         self.response = Histogram()
         self.failures = Histogram()
+        self.statuses: dict[int, int] = {}
 
     @property
     def requests(self) -> int:
@@ -88,19 +92,23 @@ class Tally:
         """Failures of all requests, 0 to 1; 0 without any request."""
         return self.failed / self.requests if self.requests else 0.0
 
-    def add(self, block: Block, rows: Bools) -> None:
-        """Take in those ``rows`` of a block."""
-        fine = rows & (block.error < 0)
-        answered = rows & (block.status > 0)
-        self.ok += int(fine.sum())
-        self.failed += int(rows.sum() - fine.sum())
-        self.bytes += int(block.bytes[rows].sum())
+    def add(self, block: Block) -> None:
+        """Take in a block's rows."""
+        fine = block.error < 0
+        answered = block.status > 0
+        ok = int(fine.sum())
+        self.ok += ok
+        self.failed += len(block) - ok
+        self.bytes += int(block.bytes.sum())
         self.answered += int(answered.sum())
         self.connections += int((answered & ~block.reused).sum())
         self.phase_ms += block.phases_ms[answered].sum(0)
         self.service.add_many(block.elapsed_ms[fine])
         self.response.add_many(block.response_ms[fine])
-        self.failures.add_many(block.elapsed_ms[rows & ~fine & block.sent])
+        if ok < len(block):
+            self.failures.add_many(block.elapsed_ms[~fine & block.sent])
+        for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
+            self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
 
 class Failed(NamedTuple):
@@ -124,31 +132,31 @@ class Figures:
         self.timeline = Timeline()
         self.lag = Histogram()
         self.phases = tuple(Histogram() for _ in PHASES)
-        self.statuses: dict[int, int] = {}
         self.errors: dict[str, Failed] = {}
         self.slowest: list[Slow] = []
         self.runs: dict[str, Span] = {}
         self.warmup = 0
-        self._names = GroupNames(limit)
+        self._names: GroupNames | None = GroupNames(limit)
 
     def add(self, block: Block) -> None:
         """Take in a block of records."""
         self.warmup += block.warmup
         if not len(block):
             return
-        everything = np.ones(len(block), np.bool_)
-        self.total.add(block, everything)
-        if len(block.names) == 1:
-            self._tally(block.names[0]).add(block, everything)
-        else:
-            for index in np.unique(block.group):
-                self._tally(block.names[index]).add(block, block.group == index)
+        self.total.add(block)
+        if self._names is not None:
+            self._add_groups(block, self._names)
         self.timeline.add(block.started_s, block.response_ms, block.error < 0)
         self.lag.add_many(block.lag_ms[block.sent])
         self._add_phases(block)
         self._add_outcomes(block)
         self._add_span(block)
-        self.slowest = heapq.nlargest(SLOWEST, [*self.slowest, *block.slowest])
+        self.slowest = heapq.nlargest(SLOWEST, [*self.slowest, *block.slowest], key=_slowness)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """Replies by status code."""
+        return {status: count for status, count in self.total.statuses.items() if status}
 
     @property
     def wall_s(self) -> float:
@@ -168,12 +176,29 @@ class Figures:
         begun = sum(span.requests - 1 for span in spans)
         return begun / between_s if between_s > 0 else float("nan")
 
-    def _tally(self, name: str) -> Tally:
-        name = self._names.admit(name)
-        tally = self.groups.get(name)
-        if tally is None:
-            tally = self.groups[name] = Tally()
-        return tally
+    def without_groups(self) -> Figures:
+        """A copy that has no groups and goes on without: what is kept of one run among others."""
+        twin = copy(self)
+        twin.groups = {}
+        twin._names = None
+        return deepcopy(twin)
+
+    def _add_groups(self, block: Block, known: GroupNames) -> None:
+        """Sort the rows by group and take them in group by group: each row is moved once."""
+        present, at = np.unique(block.group, return_inverse=True)
+        names = [known.admit(block.names[index]) for index in present]
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        for name in places:
+            if name not in self.groups:
+                self.groups[name] = Tally()
+        if len(places) == 1:
+            self.groups[names[0]].add(block)
+            return
+        place = np.array([places[name] for name in names])[at]
+        ordered = block.take(np.argsort(place, kind="stable"))
+        ends = np.cumsum(np.bincount(place))
+        for name, start, end in zip(places, [0, *ends], ends, strict=False):
+            self.groups[name].add(ordered.take(slice(start, end)))
 
     def _add_phases(self, block: Block) -> None:
         answered = block.status > 0
@@ -183,9 +208,6 @@ class Figures:
             times.add_many(block.phases_ms[rows, column])
 
     def _add_outcomes(self, block: Block) -> None:
-        for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
-            if status:
-                self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
         failed = block.error[block.error >= 0]
         for index, count in zip(*np.unique(failed, return_counts=True), strict=True):
             name = ERROR_CLASSES[index]
@@ -203,3 +225,8 @@ class Figures:
         )
         earlier = self.runs.get(block.run)
         self.runs[block.run] = span if earlier is None else earlier.joined(span)
+
+
+def _slowness(slow: Slow) -> tuple[float, float, int]:
+    """What orders slow requests, ties included, whatever the blocks they came in."""
+    return slow.response_ms, slow.started_s, slow.seq

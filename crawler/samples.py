@@ -52,7 +52,7 @@ class GroupNames:
 
     def admit(self, name: str) -> str:
         """``name`` itself, cut to ``MAX_NAME``, or ``(other)`` when there is no room for it."""
-        name = _cut(name)
+        name = short_name(name)
         if name in self._names or name == OTHER:
             return name
         if len(self._names) >= self.limit:
@@ -194,7 +194,7 @@ class Samples:
         if record.attempts:  # what was never sent was never late
             self.lag_ms.append(record.lag_ms)
         ms = record.elapsed_ms
-        failure = Failures(1, ms, ms, _cut(record.url), _cut(record.detail or ""))
+        failure = Failures(1, ms, ms, short_name(record.url), short_name(record.detail or ""))
         earlier = self.errors.get(error)
         self.errors[error] = failure if earlier is None else earlier.plus(failure)
 
@@ -275,7 +275,7 @@ _KEYS: Final[dict[str, Callable[[Record], str]]] = {
 }
 
 
-def _cut(text: str) -> str:
+def short_name(text: str) -> str:
     """``text`` at most ``MAX_NAME`` long, and fit to be encoded: a URL may hold lone surrogates."""
     if len(text) > MAX_NAME:
         text = text[: MAX_NAME - 1] + "…"

@@ -11,9 +11,9 @@ import csv
 import io
 import json
 from dataclasses import asdict
-from math import isfinite
 from typing import TYPE_CHECKING
 
+from crawler.report.units import plain_number
 from crawler.summary import plain_rows
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def to_json(results: Results) -> str:
     *groups, total = [_group(row) for row in results.rows()]
     document = {
         "group_by": results.group_by,
-        "wall_s": _number(results.clock.wall_s),
+        "wall_s": plain_number(results.clock.wall_s),
         "total": {key: value for key, value in total.items() if key != "name"},
         "groups": groups,
         "phases": [{"phase": name} | _values(row) for name, row in plain_rows(results.phases)],
@@ -63,11 +63,4 @@ def _group(row: Row) -> dict[str, object]:
 
 
 def _values(figures: Mapping[str, object]) -> dict[str, object]:
-    return {key: _number(value) for key, value in figures.items()}
-
-
-def _number(value: object) -> object:
-    """``value`` to a nanosecond, of milliseconds; None where it is NaN or infinite."""
-    if isinstance(value, float):
-        return round(value, 6) if isfinite(value) else None
-    return value
+    return {key: plain_number(value) for key, value in figures.items()}

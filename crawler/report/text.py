@@ -7,10 +7,20 @@ so that figures can be compared by eye. A percentile that its sample cannot supp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import floor, isnan, log10
-from typing import TYPE_CHECKING, Final, NamedTuple
+from math import isnan
+from typing import TYPE_CHECKING, Final
 
 from crawler.report.columns import GAP, column_widths, columns, cut, plain, shorten, table
+from crawler.report.units import (
+    UNSUPPORTED,
+    TimeScale,
+    count_text,
+    finer,
+    rate_text,
+    size_text,
+    time_scales,
+    wall_text,
+)
 from crawler.samples import OTHER
 from crawler.summary import LATENCIES, plain_rows
 
@@ -19,7 +29,6 @@ if TYPE_CHECKING:
 
 MAX_GROUPS: Final = 20
 """Groups printed, beside ``(other)`` and ``total``."""
-UNSUPPORTED: Final = "~"
 FOOTNOTE: Final = f"{UNSUPPORTED} too few successes for this percentile: read it as a hint"
 
 WARNING: Final = "warning: our own CPU is saturated; the latencies may be ours, not the server's"
@@ -28,26 +37,8 @@ _LEAST_WIDTH: Final = 60
 """Columns below which eight figures would have to be cut."""
 _LEAST_NAME: Final = 16
 """Columns that a name is to have before figures are given in fewer digits."""
-_SIZES: Final = ("kB", "MB", "GB", "TB")
 _COUNTS: Final = ("requests", "ok", "failed", "req/s", "bytes")
 _LATENCIES: Final = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
-
-
-class TimeScale(NamedTuple):
-    """How durations are printed: in ``unit``, of which a millisecond has ``per_ms``."""
-
-    unit: str
-    per_ms: float
-    decimals: int
-
-    def cell(self, ms: float) -> str:
-        """``ms`` with the table's decimals, ``-`` for NaN."""
-        return "-" if isnan(ms) else f"{ms * self.per_ms:,.{self.decimals}f}"
-
-    def phrase(self, ms: float) -> str:
-        """``ms`` with its unit, however small it is in it."""
-        value = ms * self.per_ms
-        return f"{value:.2g} {self.unit}" if 0 < value < 1 else f"{self.cell(ms)} {self.unit}"
 
 
 def render(results: Results, *, width: int = 80) -> str:
@@ -90,21 +81,21 @@ def _common_origin(group_by: str, shown: Sequence[Row]) -> str:
 
 def _headline(total: Row, wall_s: float) -> list[str]:
     at = total.figures
-    rate = "" if isnan(at["rate_per_s"]) else f", {_rate(at['rate_per_s'])}/s"
+    rate = "" if isnan(at["rate_per_s"]) else f", {rate_text(at['rate_per_s'])}/s"
     noun = "request" if at["requests"] == 1 else "requests"
     return [
-        f"{_count(at['requests'])} {noun} in {_wall(wall_s)}{rate}: "
-        f"{_count(at['ok'])} ok, {_count(at['failed'])} failed, {_size(at['bytes'])}"
+        f"{count_text(at['requests'])} {noun} in {wall_text(wall_s)}{rate}: "
+        f"{count_text(at['ok'])} ok, {count_text(at['failed'])} failed, {size_text(at['bytes'])}"
     ]
 
 
 def _counts(shown: Sequence[Row], names: Sequence[str], heading: str, width: int) -> list[str]:
     forms: dict[str, Callable[[float], str]] = {
-        "requests": _count,
-        "ok": _count,
-        "failed": _count,
-        "rate_per_s": _rate,
-        "bytes": _size,
+        "requests": count_text,
+        "ok": count_text,
+        "failed": count_text,
+        "rate_per_s": rate_text,
+        "bytes": size_text,
     }
     rows = [[form(row.figures[column]) for column, form in forms.items()] for row in shown]
     return table(heading, _COUNTS, names, rows, width)
@@ -143,7 +134,7 @@ def _latency_cells(shown: Iterable[Row], scale: TimeScale) -> list[list[str]]:
 def _scale(total: Row, shown: Sequence[Row], names: Sequence[str], width: int) -> TimeScale:
     """The finest scale for the median that leaves room for the names, else the coarsest."""
     wanted = min(_LEAST_NAME, GAP + max(map(columns, names)))
-    scales = _scales(total.figures["p50_ms"])
+    scales = time_scales(total.figures["p50_ms"])
     for scale in scales:
         cells = _latency_cells(shown, scale)
         if width - sum(column_widths(_LATENCIES, cells)) >= wanted:
@@ -151,28 +142,12 @@ def _scale(total: Row, shown: Sequence[Row], names: Sequence[str], width: int) -
     return scales[-1]
 
 
-def _scales(median_ms: float) -> list[TimeScale]:
-    """Scales to try, the one that suits the median first."""
-    units = [("µs", 1000.0, 0), ("ms", 1.0, 2), ("s", 0.001, 3)]
-    if not median_ms < 1:
-        del units[0]
-    if median_ms >= 1000:
-        del units[0]
-    if median_ms >= 10_000 or 10 <= median_ms < 1000:
-        units[0] = (*units[0][:2], 1 if units[0][0] == "ms" else 2)
-    return [
-        TimeScale(unit, per_ms, decimals)
-        for unit, per_ms, most in units
-        for decimals in range(most, -1, -1)
-    ]
-
-
 def _phases(results: Results, scale: TimeScale, width: int) -> list[str]:
     """The phases that took place: no TLS over plain HTTP, no DNS for an address."""
     taken = {name: row for name, row in plain_rows(results.phases) if row["mean_ms"] > 0}
     if not taken:
         return []
-    scale = _finer(scale, min(row["mean_ms"] for row in taken.values()))
+    scale = finer(scale, min(row["mean_ms"] for row in taken.values()))
     cells = [
         [scale.cell(row[column]) for column in ("mean_ms", "p50_ms", "p95_ms")]
         for row in taken.values()
@@ -182,23 +157,16 @@ def _phases(results: Results, scale: TimeScale, width: int) -> list[str]:
     return table(heading, ("mean", "p50", "p95"), list(taken), cells, width)
 
 
-def _finer(scale: TimeScale, least_ms: float) -> TimeScale:
-    """``scale`` with the decimals that ``least_ms`` needs for two digits, down to 1 µs."""
-    finest = {"µs": 0, "ms": 3, "s": 6}[scale.unit]
-    needed = 1 - floor(log10(least_ms * scale.per_ms))
-    return scale._replace(decimals=max(scale.decimals, min(needed, finest)))
-
-
 def _errors(results: Results, width: int) -> list[str]:
     """A line a class with its count, and below it the first of its kind."""
     rows = plain_rows(results.errors)
     if not rows:
         return []
     label = max(len(name) for name, _ in rows)
-    digits = max(len(_count(row["count"])) for _, row in rows)
+    digits = max(len(count_text(row["count"])) for _, row in rows)
     lines = ["errors, each with its first example"]
     for name, row in rows:
-        head = f"{'':{GAP}}{name:<{label}}{'':{GAP}}{_count(row['count']):>{digits}}{'':{GAP}}"
+        head = f"{'':{GAP}}{name:<{label}}{'':{GAP}}{count_text(row['count']):>{digits}}{'':{GAP}}"
         lines.append(head + shorten(plain(row["example_url"]), width - len(head)))
         if row["example_detail"]:
             lines.append(" " * len(head) + plain(row["example_detail"]))
@@ -222,32 +190,3 @@ def _health(health: Health, scale: TimeScale) -> list[str]:
         facts.append(f"CPU {100 * health.cpu_share:.0f} % of {cores}")
     line = f"our own health: {'; '.join(facts) or 'nothing was sent'}"
     return [line, WARNING] if health.saturated else [line]
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _rate(per_s: float) -> str:
-    if isnan(per_s):
-        return "-"
-    return f"{per_s:,.{0 if per_s >= 100 else 1 if per_s >= 10 else 2}f}"
-
-
-def _size(count: float) -> str:
-    """``count`` bytes to three digits, in SI units: 1 kB is 1,000 B."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    power = 1
-    while count >= 999.5 * 1000**power and power < len(_SIZES):
-        power += 1
-    unit, count = _SIZES[power - 1], count / 1000**power
-    return f"{count:,.{0 if count >= 99.95 else 1 if count >= 9.995 else 2}f} {unit}"
-
-
-def _wall(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from crawler.blocks import SLOWEST, Block, Example, Slow
+from crawler.blocks import Block
 from crawler.histogram import Histogram
 from crawler.record import ERROR_CLASSES
 from crawler.samples import PHASES, GroupNames
 from crawler.timeline import Timeline
+from crawler.timings import SLOWEST, Example, Slow
 
 FRACTIONS: Final = (0.50, 0.75, 0.90, 0.95, 0.99, 0.999, 0.9999)
 """The percentiles of a report."""

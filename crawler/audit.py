@@ -16,6 +16,8 @@ from crawler.run_notes import RunNote
 
 SATURATED: Final = 0.9
 """CPU share above which our own machine, not the server, may be what was measured."""
+FULL: Final = 0.95
+"""Share of the whole machine's CPU in use above which nothing on it runs when it should."""
 _LEAST_WALL_S: Final = 1.0
 """A shorter run's CPU share is that of starting up."""
 _LATE: Final = 0.1
@@ -55,11 +57,19 @@ def audit(figures: Figures, notes: Iterable[RunNote]) -> Audit:
 
 
 def _of_cpu(notes: tuple[RunNote, ...]) -> Iterator[str]:
-    worst = max((note.cpu_share for note in notes if note.wall_s >= _LEAST_WALL_S), default=0.0)
-    if worst > SATURATED:
+    """Judge our share of all cores, of the one core of a worker, and what else ran here."""
+    lasting = [note for note in notes if note.wall_s >= _LEAST_WALL_S]
+    ours = max((max(n.cpu_share, n.worker_share or 0.0) for n in lasting), default=0.0)
+    machine = max((n.machine_share or 0.0 for n in lasting), default=0.0)
+    if ours > SATURATED:
         yield (
-            f"client saturated: {100 * worst:.0f} % CPU; the latencies may be ours, "
-            "not the server's"
+            f"client saturated: {100 * min(ours, 1.0):.0f} % CPU; the latencies may be ours, not "
+            "the server's"
+        )
+    elif machine > FULL:
+        yield (
+            f"this machine was {100 * machine:.0f} % busy, with more than this benchmark: the "
+            "latencies may be the machine's, not the server's"
         )
 
 

@@ -8,35 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-SLOWEST: Final = 10
-"""Slowest requests that are kept by name."""
+from crawler.timings import CODES, SLOWEST, VALUES, Example, Slow, Timings
+
+__all__ = ["SLOWEST", "Block", "Bools", "Collector", "Example", "Floats", "Ints", "Slow"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-class Slow(NamedTuple):
-    """A slow request by name. Its times are milliseconds; ``started_s`` is the epoch's seconds."""
-
-    response_ms: float
-    elapsed_ms: float
-    started_s: float
-    seq: int
-    status: int | None
-    url: str
-
-
-class Example(NamedTuple):
-    """The first failure of a class."""
-
-    url: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,3 +73,61 @@ class Block:
     def response_ms(self) -> Floats:
         """Time from the moment each was due to its last byte: our own lag is part of it."""
         return self.elapsed_ms + np.maximum(self.lag_ms, 0.0)
+
+
+class Collector:
+    """Puts the timings of many small batches together, into blocks worth counting."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._clear()
+
+    def _clear(self) -> None:
+        self._names: dict[str, int] = {}
+        self._values: list[Floats] = []
+        self._codes: list[Ints] = []
+        self._slow: list[Slow] = []
+        self._examples: dict[str, Example] = {}
+        self._warmup = 0
+        self.rows = 0
+
+    def add(self, timings: Timings) -> None:
+        """Take in one batch."""
+        codes = np.frombuffer(timings.codes, np.int64).reshape(-1, CODES)
+        if len(codes):
+            names = self._names
+            ours = [names.setdefault(name, len(names)) for name in timings.names]
+            if ours != list(range(len(ours))):
+                codes = codes.copy()
+                codes[:, 0] = np.array(ours)[codes[:, 0]]
+            self._codes.append(codes)
+            self._values.append(np.frombuffer(timings.values).reshape(-1, VALUES))
+            self.rows += len(codes)
+        self._slow += timings.slow
+        for error, example in timings.examples.items():
+            self._examples.setdefault(error, example)
+        self._warmup += timings.warmup
+
+    def take(self) -> Block:
+        """Give what was added since the last time."""
+        values = np.concatenate([np.zeros((0, VALUES)), *self._values])
+        codes = np.concatenate([np.zeros((0, CODES), np.int64), *self._codes])
+        block = Block(
+            run=self._run,
+            names=tuple(self._names),
+            group=codes[:, 0],
+            started_s=values[:, 0],
+            elapsed_ms=values[:, 1],
+            lag_ms=values[:, 2],
+            phases_ms=values[:, 3:],
+            status=codes[:, 1],
+            error=codes[:, 2],
+            bytes=codes[:, 3],
+            reused=codes[:, 4] > 0,
+            sent=codes[:, 5] > 0,
+            slowest=tuple(self._slow),
+            examples=self._examples,
+            warmup=self._warmup,
+        )
+        self._clear()
+        return block

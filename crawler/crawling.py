@@ -14,19 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from crawler.batches import BatchResult, FiguresKind, Order
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
-from crawler.ledger import MOST
+from crawler.ledger import MOST, OutputOrder
 from crawler.log import SharedLog, index_log, repair
 from crawler.pool import Pool
 from crawler.record import Target
 from crawler.recovery import LogRecovery
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
-from crawler.samples import Counts, RunClock
+from crawler.samples import Counts, RunClock, Samples
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
-from crawler.worker import BatchResult, Order, fetch_batch, initialize, new_event_loop
+from crawler.worker import fetch_batch, initialize, new_event_loop
 
 if TYPE_CHECKING:
     import requests
@@ -63,12 +64,18 @@ class Job:
     ``.parquet``, or None. ``keep_lines`` brings the records' lines back to the parent. Targets that
     may keep their reader waiting are read ``ahead``. Without ``tables`` the run ends with no
     summary, and pandas is not imported; nor is numpy, if no ``live`` figures are wanted either.
+    With ``timings`` for ``figures`` counting is the caller's business. ``window`` and ``largest``
+    are the pool's, where its usual ones do not fit.
     """
 
     targets: Iterable[Target]
     settings: Settings
     out: Path | None = None
     keep_lines: bool = False
+    figures: FiguresKind = "samples"
+    order: OutputOrder = "input"
+    window: int | None = None
+    largest: int | None = None
     take: Take = "new"
     wait_for_lock: bool = False
     session: requests.Session | None = None
@@ -127,9 +134,10 @@ class Crawling:
     def __iter__(self) -> Iterator[BatchResult]:
         for result in self._results:
             for samples in result.samples:
-                self.counts.add(samples)
-                if self._summing:
-                    self.summary.add(samples)
+                if isinstance(samples, Samples):
+                    self.counts.add(samples)
+                    if self._summing:
+                        self.summary.add(samples)
             yield result
 
     @property
@@ -140,6 +148,12 @@ class Crawling:
 
             self._summary = Summary(self.settings.group_by)
         return self._summary
+
+    @property
+    def pool(self) -> Pool:
+        """The workers, inside ``with``."""
+        assert self._pool is not None, "a run's pool is there inside its with"
+        return self._pool
 
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
@@ -152,8 +166,10 @@ class Crawling:
         if self._pool is not None:
             self._pool.close()
         self._finish_importing()
-        cpu_s = _cpu_s() - self._began_cpu_s - self._importing.cpu_s
-        clock = RunClock(wall_s, cpu_s, available_cores())
+        ends = zip(self._began_cpu_s, _cpu_s(), strict=True)
+        own_s, workers_s = (after - before for before, after in ends)
+        cpu_s = own_s + workers_s - self._importing.cpu_s
+        clock = RunClock(wall_s, cpu_s, available_cores(), workers_s)
         if self.log is not None:
             SharedLog(self.log, self.settings.fsync).settle()
         if self._export is not None:
@@ -183,7 +199,8 @@ class Crawling:
         log = None if self.log is None else SharedLog(self.log, settings.fsync)
         if log is not None:
             log.open().close()
-        order = Order(self.run, settings.group_by, self._job.keep_lines)
+        job = self._job
+        order = Order(self.run, settings.group_by, job.keep_lines, job.figures)
         recovery = LogRecovery(order, settings, log)
         self._pool = Pool(
             settings.processes,
@@ -198,14 +215,15 @@ class Crawling:
         self._cleanup.enter_context(self._pool)
         if self._summing:
             self._importing.start()
-        window = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
+        usual = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         return self._pool.imap_batches(
             partial(fetch_batch, order),
             recovery.watch(targets),
-            window=window,
+            window=job.window or usual,
             recovery=recovery,
-            largest=_STREAMED_TOGETHER if self._job.keep_lines else MOST,
-            reading=self._job.reading,
+            largest=job.largest or (_STREAMED_TOGETHER if job.keep_lines else MOST),
+            reading=job.reading,
+            order=job.order,
         )
 
     def _finish_importing(self) -> None:
@@ -264,7 +282,7 @@ def _new_run_id() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
 
 
-def _cpu_s() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+def _cpu_s() -> tuple[float, float]:
+    """CPU seconds of this process, and of its children that have ended."""
+    own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime

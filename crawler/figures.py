@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from crawler.blocks import SLOWEST, Block, Example, Slow
+from crawler.blocks import Block
 from crawler.histogram import Histogram
 from crawler.record import ERROR_CLASSES
 from crawler.samples import PHASES, GroupNames
 from crawler.timeline import Timeline
+from crawler.timings import SLOWEST, Example, Slow
 
 FRACTIONS: Final = (0.50, 0.75, 0.90, 0.95, 0.99, 0.999, 0.9999)
 """The percentiles of a report."""
@@ -52,7 +53,8 @@ class Tally:
     """Figures of one group, or of all: ``service`` and ``response`` are of successes, in ms.
 
     ``phase_ms`` sums each phase, of all that were answered; ``connections`` counts those that
-    opened one, over which alone the first three phases are to be averaged.
+    opened one, over which alone the first three phases are to be averaged. ``statuses`` counts
+    records by status code, 0 for none.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Tally:
         "phase_ms",
         "response",
         "service",
+        "statuses",
     )
 
     def __init__(self) -> None:
@@ -77,6 +80,7 @@ class Tally:
         self.service = Histogram()
         self.response = Histogram()
         self.failures = Histogram()
+        self.statuses: dict[int, int] = {}
 
     @property
     def requests(self) -> int:
@@ -103,6 +107,8 @@ class Tally:
         self.response.add_many(block.response_ms[fine])
         if ok < len(block):
             self.failures.add_many(block.elapsed_ms[~fine & block.sent])
+        for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
+            self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
 
 class Failed(NamedTuple):
@@ -126,7 +132,6 @@ class Figures:
         self.timeline = Timeline()
         self.lag = Histogram()
         self.phases = tuple(Histogram() for _ in PHASES)
-        self.statuses: dict[int, int] = {}
         self.errors: dict[str, Failed] = {}
         self.slowest: list[Slow] = []
         self.runs: dict[str, Span] = {}
@@ -147,6 +152,11 @@ class Figures:
         self._add_outcomes(block)
         self._add_span(block)
         self.slowest = heapq.nlargest(SLOWEST, [*self.slowest, *block.slowest], key=_slowness)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """Replies by status code."""
+        return {status: count for status, count in self.total.statuses.items() if status}
 
     @property
     def wall_s(self) -> float:
@@ -198,9 +208,6 @@ class Figures:
             times.add_many(block.phases_ms[rows, column])
 
     def _add_outcomes(self, block: Block) -> None:
-        for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
-            if status:
-                self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
         failed = block.error[block.error >= 0]
         for index, count in zip(*np.unique(failed, return_counts=True), strict=True):
             name = ERROR_CLASSES[index]

@@ -206,6 +206,11 @@ def supported(q: float, count: int) -> bool:
     return round(count * (1 - q), 6) >= _BEYOND
 
 
+def support_needed(q: float) -> int:
+    """How many observations percentile ``q`` needs to be supported."""
+    return 1 if q in (0, 1) else ceil(round(_BEYOND / (1 - q), 6))
+
+
 def _bucket_of(values: Floats) -> Ints:
     mantissa, exponent = np.frexp(values)  # value = mantissa * 2**exponent, 0.5 <= mantissa < 1
     part = (mantissa * (2 * _PARTS)).astype(np.int64) - _PARTS

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from crawler.histogram import Histogram, nearest_rank, supported
+from crawler.histogram import Floats, Histogram, Ints, nearest_rank, supported
 
 CONFIDENCE: Final = 0.95
 _SPAN: Final = 12.0
@@ -66,12 +66,20 @@ def rank_bounds(
     The coverage of both together is at least ``confidence``, each tail at most half of what is
     left.
     """
-    tail = (1 - confidence) / 2
+    low, high = (int(ranks[0]) for ranks in ranks_at(q, count, np.array([1 - confidence])))
+    return (low if low >= 1 else None), (high if high <= count else None)
+
+
+def ranks_at(q: float, count: int, levels: Floats) -> tuple[Ints, Ints]:
+    """Give the ranks of ``rank_bounds`` for many ``levels``, each 1 less its confidence.
+
+    A bound that there is not has the rank 0 below, and ``count + 1`` above.
+    """
     first, probabilities = _binomial(q, count)
     at_most = np.cumsum(probabilities)  # P(X <= first + i), X observations below the quantile
-    low = first + int(np.searchsorted(at_most, tail, side="right"))  # P(X < low) <= tail
-    high = first + int(np.searchsorted(at_most, 1 - tail, side="left")) + 1  # P(X >= high) <= tail
-    return (low if low >= 1 else None), (high if high <= count else None)
+    low = first + np.searchsorted(at_most, levels / 2, side="right")  # P(X < low) <= tail
+    high = first + np.searchsorted(at_most, 1 - levels / 2, side="left") + 1  # P(X >= high) <= tail
+    return low, np.minimum(high, count + 1)
 
 
 def share_bounds(count: int, total: int) -> tuple[float, float]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from crawler.errors import WorkerError
 from crawler.source import Source
+
+OutputOrder = Literal["input", "completion"]
 
 MOST: Final = 1_000_000
 DEATHS_TO_SUSPECT: Final = 2
@@ -56,7 +58,7 @@ class NoRecovery:
 
 
 class Batch:
-    """A place in the output order: results with their own place in it, and parts still out."""
+    """A place in the output: results with their own place in it, and parts still out."""
 
     __slots__ = ("open_parts", "results", "size")
 
@@ -86,18 +88,27 @@ class Part:
 class Ledger:
     """The input's way through the workers.
 
-    ``window`` bounds the items read but not yet given out, ``largest`` those of one batch.
+    ``window`` bounds the items read but not yet given out, ``largest`` those of one batch. Results
+    are given out in the order of the input, or as they are completed.
     """
 
     def __init__(
-        self, source: Source, *, window: int, recovery: Recovery, largest: int = MOST
+        self,
+        source: Source,
+        *,
+        window: int,
+        recovery: Recovery,
+        largest: int = MOST,
+        order: OutputOrder = "input",
     ) -> None:
         self._source = source
         self._closed = False
         self._window = window
         self._largest = largest
         self._recovery = recovery
+        self._ordered = order == "input"
         self._order: deque[Batch] = deque()
+        self._open = 0
         self._held = 0
         self._again: deque[Part] = deque()
         self._suspects: deque[Part] = deque()
@@ -105,7 +116,7 @@ class Ledger:
     @property
     def done(self) -> bool:
         """Whether every item was read and every result given out."""
-        return (self._closed or self._source.exhausted) and not self._order
+        return (self._closed or self._source.exhausted) and not (self._order or self._open)
 
     @property
     def suspects_wait(self) -> bool:
@@ -127,7 +138,10 @@ class Ledger:
         if not items:
             return None
         batch = Batch(len(items))
-        self._order.append(batch)
+        if self._ordered:
+            self._order.append(batch)
+        else:
+            self._open += 1
         self._held += batch.size
         return Part(batch, items)
 
@@ -135,14 +149,20 @@ class Ledger:
         """Note a part's result; None says that it was stopped with nothing done."""
         if result is not None:
             part.batch.results.append((part.place, result))
+        self._put_down(part)
+
+    def _put_down(self, part: Part) -> None:
+        """A part is in nobody's hands any more; without an order its batch may be next."""
         part.batch.open_parts -= 1
+        if not self._ordered and part.batch.open_parts == 0:
+            self._open -= 1
+            self._order.append(part.batch)
 
     def died(self, part: Part) -> None:
         """A worker died with this part in hand: keep what was finished, line up the rest again."""
         result, rest = self._recovery.salvage(part.items)
         if result is not None:
             part.batch.results.append((part.place, result))
-        part.batch.open_parts -= 1
         deaths = part.deaths + 1
         if rest and deaths < DEATHS_TO_SUSPECT:
             self._line_up(self._again, Part(part.batch, rest, part.place, deaths))
@@ -154,6 +174,7 @@ class Ledger:
                 if half:
                     place = part.place + start
                     self._line_up(self._suspects, Part(part.batch, half, place, deaths))
+        self._put_down(part)
 
     def _line_up(self, line: deque[Part], part: Part) -> None:
         part.batch.open_parts += 1
@@ -163,7 +184,7 @@ class Ledger:
         """Read no more input and hand nothing out again: what is out is all that still comes."""
         self._closed = True
         for part in (*self._again, *self._suspects):
-            part.batch.open_parts -= 1
+            self._put_down(part)
         self._again.clear()
         self._suspects.clear()
 

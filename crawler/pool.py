@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import inspect
+import itertools
 import pickle
 import selectors
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Literal
@@ -21,7 +24,7 @@ from typing import Any, Final, Literal
 from crawler import pool_worker
 from crawler.channel import Channel, ChannelClosedError
 from crawler.errors import UsageError, WorkerError
-from crawler.ledger import MOST, Ledger, NoRecovery, Part, Recovery
+from crawler.ledger import MOST, Ledger, NoRecovery, OutputOrder, Part, Recovery
 from crawler.member import Member, start_method
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
 from crawler.source import Direct, Prefetched
@@ -66,8 +69,10 @@ class Pool:
         self._alarm.setblocking(False)
         self._selector.register(self._alarm_in, selectors.EVENT_READ, None)
         self._grace_s: float | None = None
-        self._stopped = False
+        self._stop_told = False
         self._stillbirths = 0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_ids = itertools.count()
         self._function: BatchFunction | None = None
         self._members = [
             Member(Setup(share, initializer, initargs, loop_factory))
@@ -106,8 +111,9 @@ class Pool:
         largest: int = MOST,
         recovery: Recovery | None = None,
         reading: Literal["direct", "ahead"] = "direct",
+        order: OutputOrder = "input",
     ) -> Iterator[Any]:
-        """Yield the results of ``function(items, desk)``, a coroutine, in input order.
+        """Yield the results of ``function(items, desk)``, a coroutine, in ``order``.
 
         Batches are as large as workers ask for through ``desk.more``, up to ``largest``; at most
         ``window`` items are read and not yet yielded. An ``iterable`` that may keep its reader
@@ -120,6 +126,7 @@ class Pool:
             window=window,
             recovery=NoRecovery() if recovery is None else recovery,
             largest=largest,
+            order=order,
         )
         self._function = function
         for member in self._members:
@@ -134,12 +141,30 @@ class Pool:
                 return
             self._listen(ledger)
 
+    def wait_until_ready(self) -> None:
+        """Return when every worker is up, so that no task waits for one to start.
+
+        Raises ``WorkerError`` as ``imap_batches``; to be called before it.
+        """
+        nothing = Ledger(Direct(()), window=1, recovery=NoRecovery())
+        while not all(member.ready for member in self._members):
+            self._listen(nothing)
+
+    def call_at(self, moment_s: float, action: Callable[[], None]) -> None:
+        """Call ``action`` at a ``time.monotonic`` moment, from within ``imap``'s waiting.
+
+        Never early, and late only while whoever iterates over the results is at work.
+        """
+        heapq.heappush(self._timers, (moment_s, next(self._timer_ids), action))
+
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is under way may take ``grace_s``. Safe in a signal handler.
 
-        ``imap`` then yields what was finished and ends.
+        ``imap`` then yields what was finished and ends. Called again it can only shorten the grace.
         """
-        self._grace_s = grace_s
+        if self._grace_s is None or grace_s < self._grace_s:
+            self._grace_s = grace_s
+            self._stop_told = False
         self._wake()
 
     def _wake(self) -> None:
@@ -185,11 +210,16 @@ class Pool:
         for member in self._members:
             if ledger.suspects_wait and not member.parts:
                 self._give(member, ledger.take_suspect())
-            while member.wanted > 0 and member is not quarantine and not member.has_suspect:
-                part = ledger.take(member.wanted)
-                if part is None:
-                    break
-                self._give(member, part)
+        hungry = [m for m in self._members if m is not quarantine and not m.has_suspect]
+        while hungry:  # in turn, so that what is due at the same time is not all one worker's
+            hungry = [member for member in hungry if self._serve(member, ledger)]
+
+    def _serve(self, member: Member, ledger: Ledger) -> bool:
+        """Give a worker one batch if it wants any; tell whether it was given."""
+        part = ledger.take(member.wanted) if member.wanted > 0 else None
+        if part is not None:
+            self._give(member, part)
+        return part is not None
 
     def _quarantine(self, ledger: Ledger) -> Member | None:
         """Choose the worker that gets no other items, because suspects wait for it to be idle."""
@@ -209,16 +239,21 @@ class Pool:
                 member.writing = member.channel.unsent
                 writing = selectors.EVENT_WRITE if member.writing else 0
                 self._selector.modify(member.channel, selectors.EVENT_READ | writing, member)
-        for key, events in self._selector.select():
+        for key, events in self._selector.select(self._until_timer_s()):
             member = key.data
             if member is None:
                 self._alarm_in.recv(64)
-                if self._grace_s is not None:
-                    self._begin_stop(ledger)
             elif events & selectors.EVENT_READ:
                 self._hear(member, ledger)
             else:
                 member.channel.flush()
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[-1]()
+        if self._grace_s is not None:
+            self._begin_stop(ledger)
+
+    def _until_timer_s(self) -> float | None:
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
 
     def _hear(self, member: Member, ledger: Ledger) -> None:
         assert member.channel is not None
@@ -261,9 +296,9 @@ class Pool:
             self._start(member)
 
     def _begin_stop(self, ledger: Ledger) -> None:
-        if self._stopped:
+        if self._stop_told:
             return
-        self._stopped = True
+        self._stop_told = True
         ledger.close()
         for member in self._members:
             if member.channel is not None:

@@ -74,10 +74,11 @@ class Desk:
         self._send((MORE, count))
 
     def stop(self) -> None:
-        """Tell whoever registered that nothing new is to be begun."""
-        self.stopping = True
-        if self.on_stop is not None:
+        """Tell whoever registered, once, that nothing new is to be begun."""
+        if not self.stopping and self.on_stop is not None:
+            self.stopping = True
             self.on_stop()
+        self.stopping = True
 
 
 def run_process(channel: Channel, setup: Setup, inherited: Sequence[Channel]) -> None:

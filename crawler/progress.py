@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from math import isnan
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tqdm import tqdm
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from crawler.moment import Moment
     from crawler.samples import Live
 
 REFRESH_S: Final = 0.2
@@ -28,6 +30,11 @@ _WITH_TOTAL: Final = (
     "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {rate_noinv_fmt} <{remaining} {desc}"
 )
 _WITHOUT_TOTAL: Final = "{n_fmt} done in {elapsed}, {rate_noinv_fmt} {desc}"
+
+
+_TIMED: Final = "{percentage:3.0f} %|{bar}| {elapsed} <{remaining}"
+_OF_TOTAL: Final = "{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {elapsed} <{remaining}"
+_COUNTED: Final = "{n:.0f} done in {elapsed}"
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -96,6 +103,75 @@ class Progress:
         """Leave the bar as last drawn and go to the next line. May be called twice."""
         if self._bar is not None:
             self._bar.close()
+
+
+class BenchProgress:
+    """A bar over a benchmark's length, and below it how the last second went; a context manager.
+
+    The bar counts seconds where the ``length_s`` is known, else requests, of ``total`` or without
+    an end. Without a ``stream`` nothing is shown.
+    """
+
+    def __init__(self, length_s: float | None, total: int | None, *, stream: TextIO | None) -> None:
+        self._length_s = length_s
+        self._bars: tuple[_Bar, _Bar] | None = None
+        if stream is not None:
+            whole = total if length_s is None else length_s
+            form = _COUNTED if whole is None else _TIMED if length_s is not None else _OF_TOTAL
+            self._bars = (
+                _bar(stream, position=0, total=whole, bar_format=form),
+                _bar(stream, position=1, total=None, bar_format="{desc}"),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for bar in self._bars or ():
+            bar.close()
+
+    def update(self, moment: Moment) -> None:
+        """Draw how the benchmark stands."""
+        if self._bars is None:
+            return
+        bar, line = self._bars
+        at = float(moment.done)
+        if self._length_s is not None:
+            at = min(moment.elapsed_s, self._length_s)
+        bar.update(at - bar.n)
+        line.set_description_str(_moment_words(moment))
+
+
+def _bar(stream: TextIO, *, position: int, total: float | None, bar_format: str) -> _Bar:
+    return _Bar(
+        total=total,
+        file=stream,
+        position=position,
+        bar_format=bar_format,
+        dynamic_ncols=_knows_its_width(stream),
+        ncols=80,
+        leave=False,
+        mininterval=0,
+        miniters=0,
+    )
+
+
+def _moment_words(moment: Moment) -> str:
+    rate = f"{moment.done_per_s:,.0f}/s"
+    if moment.asked_per_s is not None:
+        rate = f"asked {moment.asked_per_s:,.0f}/s, done {rate}"
+    words = f"{rate}, {moment.in_flight} in flight"
+    if moment.waiting:
+        words += f", {moment.waiting:,} waiting"
+    if not isnan(moment.p50_ms):
+        factor, unit = _unit(moment.p50_ms)
+        words += f", p50 {moment.p50_ms * factor:.3g} p99 {moment.p99_ms * factor:.3g} {unit}"
+    return f"{words}, errors {moment.failed:,} (in all {moment.failed_in_all:,})"
 
 
 def _is_terminal(stream: TextIO) -> bool:

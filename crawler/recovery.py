@@ -11,14 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from crawler.batches import BatchResult, FiguresMaker, Order
 from crawler.codec import decode, encode
 from crawler.fetch import unsent
 from crawler.ledger import DEATHS_TO_LOSE
 from crawler.log import SharedLog, log_size, recorded
 from crawler.record import Record, Target
-from crawler.samples import GroupNames, Samples
 from crawler.settings import Settings
-from crawler.worker import BatchResult, Order
 
 _MARK_EVERY: Final = 5000
 
@@ -30,7 +29,7 @@ class LogRecovery:
         self._order = order
         self._settings = settings
         self._log = log
-        self._names = GroupNames()
+        self._new_figures = FiguresMaker(order)
         self._mark_seqs: list[int] = []
         self._mark_offsets: list[int] = []
 
@@ -74,10 +73,11 @@ class LogRecovery:
         if self._order.keep_lines:
             lines = sorted(line for part in results for line in part.lines or ())
         samples = tuple(samples for part in results for samples in part.samples)
-        return BatchResult(sum(part.records for part in results), samples, lines)
+        dropped = sum(part.dropped for part in results)
+        return BatchResult(sum(part.records for part in results), samples, lines, dropped)
 
     def _result(self, rows: list[tuple[Record, bytes]]) -> BatchResult:
-        samples = Samples(self._order.group_by, self._names)
+        samples = self._new_figures()
         for record, _ in rows:
             samples.add(record)
         lines = sorted((record.seq, line) for record, line in rows)

@@ -20,9 +20,11 @@ _SUFFIX: Final = ".runs"
 class RunNote:
     """One run: its length and CPU time in seconds, and what was asked of it.
 
-    ``schedule`` is the rate or the ramp in the user's words, None for a closed loop. ``unfinished``
-    counts requests that were dropped in flight at the end, ``unsent`` those whose moment had come
-    and that found no free connection until then.
+    ``worker_share`` is the CPU time of a worker process, of the one core that it can use;
+    ``machine_share`` is how busy the whole machine was; None where it is not known. ``schedule`` is
+    the rate or the ramp in the user's words, None for a closed loop. ``unfinished`` counts requests
+    that were dropped in flight at the end, ``unsent`` those whose moment had come and that found no
+    free connection until then.
     """
 
     run: str
@@ -32,6 +34,9 @@ class RunNote:
     cpu_s: float
     cores: int
     concurrency: int
+    processes: int = 1
+    worker_share: float | None = None
+    machine_share: float | None = None
     schedule: str | None = None
     rate_per_s: float | None = None
     unfinished: int = 0

@@ -76,11 +76,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class RunClock:
-    """What a run took: wall time, CPU time of all its processes, cores it may use."""
+    """What a run took: wall time, CPU time of all its processes, cores it may use.
+
+    ``workers_cpu_s`` is the part of its worker processes, of all of them together.
+    """
 
     wall_s: float
     cpu_s: float
     cores: int
+    workers_cpu_s: float = 0.0
 
     @property
     def cpu_share(self) -> float:

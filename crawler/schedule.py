@@ -166,10 +166,21 @@ def parse_rate(text: str, option: str = "--rate") -> Rate:
     Raises ``UsageError`` naming the option, the column and an example of the right form.
     """
     piece = Piece.of(text, option).part(0, len(text))
-    per_s = _per_s(piece, "", RATE_EXAMPLE)
+    per_s = per_s_of(piece, RATE_EXAMPLE)
     if not per_s:
         raise piece.wrong("is no rate: it is to be above 0", RATE_EXAMPLE)
     return Rate(per_s, piece.text)
+
+
+def per_s_of(piece: Piece, example: str, unit: str = "s") -> float:
+    """Read a rate, 0 up, in requests a second; ``unit`` is meant where it gives none.
+
+    Raises ``UsageError`` that ends in ``example``.
+    """
+    match = _RATE.fullmatch(piece.text)
+    if match is None:
+        raise _no_rate(piece, example)
+    return float(match[1]) / _SECONDS[match[2] or unit]
 
 
 def parse_ramp(text: str, option: str = "--ramp") -> tuple[Stage, ...]:
@@ -198,7 +209,9 @@ def _stage(piece: Piece) -> Stage:
     unit = _unit(ends[-1])
     if not unit and _unit(ends[0]):
         raise ends[-1].wrong("has no unit where the start has one", RAMP_EXAMPLE)
-    start_per_s, end_per_s = (_per_s(end, unit, RAMP_EXAMPLE) for end in (ends[0], ends[-1]))
+    start_per_s, end_per_s = (
+        per_s_of(end, RAMP_EXAMPLE, unit or "s") for end in (ends[0], ends[-1])
+    )
     return Stage(start_per_s, end_per_s, _length_s(lengths[0]))
 
 
@@ -214,13 +227,6 @@ def _length_s(piece: Piece) -> float:
     if not length_s:
         raise piece.wrong("is no time at all", RAMP_EXAMPLE)
     return length_s
-
-
-def _per_s(piece: Piece, unit: str, example: str) -> float:
-    match = _RATE.fullmatch(piece.text)
-    if match is None:
-        raise _no_rate(piece, example)
-    return float(match[1]) / _SECONDS[match[2] or unit or "s"]
 
 
 def _no_rate(piece: Piece, example: str) -> Exception:

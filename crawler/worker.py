@@ -12,11 +12,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from crawler.batches import Batch, BatchResult, FiguresMaker, Order
 from crawler.codec import encode
 from crawler.demand import Demand
 from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
@@ -24,7 +24,6 @@ from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
 from crawler.record import Record, Target
 from crawler.retry import Attempt, retry, worth_retrying
-from crawler.samples import GroupNames, Samples
 from crawler.session import Profile, cookie_header, profile
 from crawler.settings import Settings
 
@@ -35,26 +34,6 @@ if TYPE_CHECKING:
 
 _FLUSH_LINES: Final = 256
 _FLUSH_S: Final = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a run wants of its workers. ``keep_lines`` sends the records' lines to the parent."""
-
-    run: str
-    group_by: str
-    keep_lines: bool
-
-
-class BatchResult(NamedTuple):
-    """What a worker reports of a batch: how many records, their figures, and their lines.
-
-    ``lines`` are ``(seq, line)`` in the order of ``seq``, None unless the order asked for them.
-    """
-
-    records: int
-    samples: tuple[Samples, ...]
-    lines: list[tuple[int, bytes]] | None
 
 
 class _Injected(threading.local):
@@ -116,36 +95,6 @@ def _plan(run: str) -> Plan:
     return Plan(run, _injected.engine, common, _injected.settings, cookies_for)
 
 
-class Batch:
-    """Targets that are reported together, and what has come of them."""
-
-    __slots__ = ("_count", "_lines", "_samples", "closed", "done", "open")
-
-    def __init__(
-        self, size: int, samples: Samples, done: asyncio.Future[None], *, keep_lines: bool
-    ) -> None:
-        self.open = size
-        self.done = done
-        self.closed = False
-        self._count = 0
-        self._samples = samples
-        self._lines: list[tuple[int, bytes]] | None = [] if keep_lines else None
-
-    def add(self, record: Record, line: bytes) -> None:
-        """Note one finished record and its line."""
-        self.open -= 1
-        self._count += 1
-        self._samples.add(record)
-        if self._lines is not None:
-            self._lines.append((record.seq, line))
-
-    def result(self) -> BatchResult:
-        """Give what was finished so far."""
-        if self._lines is not None:
-            self._lines.sort()
-        return BatchResult(self._count, (self._samples,), self._lines)
-
-
 class Job(NamedTuple):
     """An attempt to be made. A further one has an ``answer`` that ``retry``, a task, waits for."""
 
@@ -172,7 +121,8 @@ class Station:
         self._start = _injected.start
         self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
         self._loop = asyncio.get_running_loop()
-        self._known = GroupNames()
+        self._new_figures = FiguresMaker(order)
+        self._alarm: asyncio.TimerHandle | None = None
         self._first: deque[tuple[Target, Batch]] = deque()
         self._again: deque[Job] = deque()
         self._free = desk.share
@@ -190,9 +140,8 @@ class Station:
 
     def add(self, targets: Sequence[Target]) -> Batch:
         """Line up a batch."""
-        samples = Samples(self._order.group_by, self._known)
         done = self._loop.create_future()
-        batch = Batch(len(targets), samples, done, keep_lines=self._order.keep_lines)
+        batch = Batch(len(targets), self._new_figures(), done, keep_lines=self._order.keep_lines)
         if self._failure is not None:
             done.set_exception(self._failure)
             return batch
@@ -206,12 +155,16 @@ class Station:
         return batch
 
     def _go_on(self) -> None:
-        """Begin jobs for as long as a connection is free for them."""
+        """Begin jobs for as long as a connection is free for them and the next one is due."""
         while self._free and self._again:
             self._in_a_task(self._again.popleft())
         first, demand = self._first, self._demand
         while self._free and first:
-            target, batch = first.popleft()
+            target, batch = first[0]
+            if target.due is not None and target.due > self._loop.time():
+                self._come_back(target.due)
+                return
+            first.popleft()
             if len(first) <= demand.low:
                 demand.ask(len(first))
             if self._start is None:
@@ -223,6 +176,18 @@ class Station:
             else:
                 self._free -= 1
                 self._start(begun.request, partial(self._landed, batch, begun))
+
+    def _come_back(self, due_s: float) -> None:
+        """Go on when the next target is due; the loop's clock is that of ``Target.due``."""
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        try:
+            self._go_on()
+        except Exception as exc:
+            self._give_up(exc)
 
     def _landed(self, batch: Batch, begun: Begun, reply: Reply) -> None:
         """The fast lane's end: record the reply, or go on in a task."""

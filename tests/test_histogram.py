@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.histogram import BufferedHistogram, Histogram, nearest_rank, supported
+from crawler.histogram import BufferedHistogram, Histogram, nearest_rank, support_needed, supported
 
 HOUR_MS = 3_600_000.0
 durations = st.one_of(
@@ -150,6 +150,7 @@ def test_a_percentile_is_a_fraction(q: float) -> None:
 )
 def test_support_needs_five_observations_beyond(q: float, least: int) -> None:
     """A percentile is supported from the count on that puts five observations beyond it."""
+    assert support_needed(q) == least
     assert supported(q, least)
     assert not supported(q, least - 1)
 

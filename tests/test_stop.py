@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler import pool_worker
+from crawler.batches import Order
 from crawler.channel import Channel
 from crawler.crawling import Crawling, Job
 from crawler.demand import Demand
 from crawler.record import Target
 from crawler.session import build_session
 from crawler.settings import Settings
-from crawler.worker import Order, fetch_batch, initialize, new_event_loop
+from crawler.worker import fetch_batch, initialize, new_event_loop
 from tests.conftest import assert_each_once, records_of
 
 

@@ -56,6 +56,16 @@ class RequestParams(TypedDict):
     engine: EngineName
 
 
+class ListParams(TypedDict):
+    """Where the targets come from, for any verb."""
+
+    urls: tuple[str, ...]
+    url_files: tuple[str, ...]
+    column: str | None
+    keep: tuple[str, ...]
+    url_template: str | None
+
+
 class RetryParams(TypedDict):
     """The retry options of any verb."""
 
@@ -66,14 +76,13 @@ class RetryParams(TypedDict):
     retry_after_max: str
 
 
-class RunParams(RequestParams, RetryParams):
+class SourceParams(RequestParams, ListParams):
+    """What is requested, and where the targets come from: standard input serves one of them."""
+
+
+class RunParams(SourceParams, RetryParams):
     """All options of ``crawl run``."""
 
-    urls: tuple[str, ...]
-    url_files: tuple[str, ...]
-    column: str | None
-    keep: tuple[str, ...]
-    url_template: str | None
     concurrency: int
     processes: int
     out: str
@@ -117,7 +126,10 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
     options = _run_options(params, stdin_piped=stdin_piped)
     settings = request_settings(params, Settings())
     settings = retry_settings(params, settings)
-    return options, _pool_settings(params, options.keep, settings)
+    settings = pool_settings(
+        settings, params["concurrency"], params["processes"], params["group_by"], options.keep
+    )
+    return options, replace(settings, fsync=params["fsync"])
 
 
 def stdin_is_piped() -> bool:
@@ -218,32 +230,31 @@ def _headers(params: RequestParams) -> tuple[tuple[str, str], ...]:
     return given
 
 
-def _pool_settings(params: RunParams, keep: tuple[str, ...], base: Settings) -> Settings:
-    group_by = params["group_by"]
+def pool_settings(
+    base: Settings, concurrency: int, processes: int, group_by: str, keep: tuple[str, ...]
+) -> Settings:
+    """Set how many requests are in flight, in how many workers, and what groups the figures."""
     if group_by not in GROUPINGS and group_by not in keep:
         raise UsageError(
             f"--group-by {group_by!r}: give one of {', '.join(GROUPINGS)}, or a column of the list "
             f"that is kept: --keep {group_by or 'COL'} --group-by {group_by or 'COL'}"
         )
-    return replace(
-        base,
-        concurrency=params["concurrency"],
-        processes=params["processes"],
-        fsync=params["fsync"],
-        group_by=group_by,
-    )
+    return replace(base, concurrency=concurrency, processes=processes, group_by=group_by)
+
+
+def kept_columns(params: ListParams) -> tuple[str, ...]:
+    """Give the columns to keep, each once."""
+    return tuple(dict.fromkeys(n for text in params["keep"] for n in values.names(text, "--keep")))
 
 
 def _run_options(params: RunParams, *, stdin_piped: bool) -> RunOptions:
-    _check_words(params)
+    check_words(params)
     _check_log(params)
     return RunOptions(
         urls=params["urls"],
         url_files=_url_files(params, stdin_piped=stdin_piped),
         column=params["column"],
-        keep=tuple(
-            dict.fromkeys(n for text in params["keep"] for n in values.names(text, "--keep"))
-        ),
+        keep=kept_columns(params),
         template=params["url_template"],
         out=params["out"],
         resume=params["resume"],
@@ -256,21 +267,27 @@ def _run_options(params: RunParams, *, stdin_piped: bool) -> RunOptions:
 
 
 def _url_files(params: RunParams, *, stdin_piped: bool) -> tuple[str, ...]:
-    """Give the lists to read, standard input where nothing else is named."""
+    """Give the lists to read; without any there must be something to go on with."""
+    files = url_files(params, stdin_piped=stdin_piped)
+    if files or params["urls"]:
+        return files
+    if params["resume"] or params["retry_failed"]:
+        raise UsageError("to go on, the list is needed again: add --urls LIST, or the URLs")
+    raise UsageError("nothing to fetch: give URLs, or a list as in crawl --urls list.txt")
+
+
+def url_files(params: SourceParams, *, stdin_piped: bool) -> tuple[str, ...]:
+    """Give the lists to read, standard input where nothing else is named and it is piped."""
     bodies = [*params["data"], *params["header"], params["json_data"]]
     readers = bodies.count("@-") + params["url_files"].count("-")
     if readers > 1:
         raise UsageError("standard input is named twice (- or @-): it can be read once")
     if params["urls"] or params["url_files"]:
         return params["url_files"]
-    if stdin_piped and not readers:
-        return ("-",)
-    if params["resume"] or params["retry_failed"]:
-        raise UsageError("to go on, the list is needed again: add --urls LIST, or the URLs")
-    raise UsageError("nothing to fetch: give URLs, or a list as in crawl --urls list.txt")
+    return ("-",) if stdin_piped and not readers else ()
 
 
-def _check_words(params: RunParams) -> None:
+def check_words(params: ListParams) -> None:
     """Refuse a bare word for a URL: it is a verb mistyped, or a URL without its scheme."""
     if params["url_template"] is not None:
         return

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import time
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from crawler.cli.options import RunOptions
+from crawler.cli.stopping import StopSignals
 from crawler.crawling import Crawling, Job, Take
 from crawler.errors import UsageError
 from crawler.progress import Progress
@@ -25,14 +23,6 @@ from crawler.targets import TargetList, open_targets
 
 if TYPE_CHECKING:
     from crawler.summary import Results
-
-GRACE_S: Final = 5.0
-"""What is in flight at the first Ctrl-C may take so long."""
-_STOPPING: Final = (
-    f"\ncrawl: stopping: what is in flight gets {GRACE_S:.0f} s; again to stop at once\n".encode()
-)
-_SAME_PRESS_S: Final = 0.3
-"""One Ctrl-C may arrive twice, from the terminal and from a parent; a person is slower."""
 
 
 def execute(options: RunOptions, settings: Settings) -> int:
@@ -51,7 +41,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             live=_bar_is_wanted(options),
             reading="ahead" if "-" in options.url_files else "direct",
         )
-        with Crawling(job) as crawling, _StopSignals(crawling) as stopped:
+        with Crawling(job) as crawling, StopSignals(crawling) as stopped:
             _go_through(crawling, targets, options, voice)
             clock = crawling.finish()
     if options.summary != "none":
@@ -103,36 +93,6 @@ class _Voice:
             print(f"crawl: {text}", file=sys.stderr)
         else:
             self.progress.write(f"crawl: {text}")
-
-
-class _StopSignals:
-    """Turns the first SIGINT or SIGTERM into a stop with a grace, and the second into the end."""
-
-    def __init__(self, crawling: Crawling) -> None:
-        self._crawling = crawling
-        self._first_s = 0.0
-        self.by: int | None = None
-
-    def __enter__(self) -> _StopSignals:
-        self._before = {
-            number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.by is None:
-            self.by, self._first_s = number, now
-            self._crawling.stop(GRACE_S)
-            # Not through sys.stderr: the signal may have come in the middle of a write to it.
-            os.write(2, _STOPPING)
-        elif now - self._first_s > _SAME_PRESS_S:
-            raise KeyboardInterrupt
 
 
 def _bar_is_wanted(options: RunOptions) -> bool:

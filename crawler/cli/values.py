@@ -26,6 +26,7 @@ _BYTES: Final = {**_DECIMAL, **_BINARY}
 _NUMBER: Final = r"([0-9]{1,15})(?:\.([0-9]{1,9}))?"
 _SIZE: Final = re.compile(_NUMBER + r"\s?([a-z]*)", re.IGNORECASE)
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
+_WEIGHT: Final = re.compile(_NUMBER)
 _PERCENT: Final = re.compile(_NUMBER + "%")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -85,6 +86,14 @@ def names(text: str, option: str) -> tuple[str, ...]:
     if not all(parts):
         raise UsageError(f"{option}: {text!r} has an empty name; give columns as name,city")
     return tuple(dict.fromkeys(parts))
+
+
+def weights(text: str, option: str) -> tuple[float, ...]:
+    """Read ``8,2`` or ``0.5,1,1``: numbers from 0 up, parted by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(_WEIGHT.fullmatch(part) for part in parts):
+        raise UsageError(f"{option}: {text!r} are no weights; give a number a URL, as 8,2")
+    return tuple(map(float, parts))
 
 
 def expand_env(text: str, where: str, environ: Mapping[str, str] = os.environ) -> str:

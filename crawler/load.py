@@ -1,0 +1,154 @@
+"""How hard a benchmark asks, and when it ends: a closed loop or a schedule, requests or a duration.
+
+A closed loop sends the next request when a reply frees a connection: the server sets the pace. A
+schedule (an open loop) says when each request is due, and it is due whatever the replies do. The
+warm-up comes first in either; it is recorded, flagged, and left out of what is counted and timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from crawler.errors import UsageError
+from crawler.record import STAGE, WARMUP, Target
+from crawler.schedule import Schedule
+from crawler.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How many requests, for how long, at what pace; whichever end comes first ends it.
+
+    Without a ``schedule`` it is a closed loop. ``words`` are the schedule's, as a user gave it.
+    Requests and duration are counted from the end of the warm-up. Raises ``UsageError``.
+    """
+
+    requests: int | None = None
+    duration_s: float | None = None
+    schedule: Schedule | None = None
+    words: str | None = None
+    warmup_s: float = 0.0
+    warmup_requests: int = 0
+
+    def __post_init__(self) -> None:
+        endless = self.schedule is None or self.schedule.length_s is None
+        if self.requests is None and self.duration_s is None and endless:
+            raise UsageError("a benchmark needs an end: give --requests N or --duration 30s")
+        if self.requests is not None and self.requests < 1:
+            raise UsageError(f"--requests is {self.requests}: give a whole number of at least 1")
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise UsageError("--duration is no time at all: give one as 30s or 5m")
+        if self.warmup_requests < 0:
+            raise UsageError(f"--warmup is {self.warmup_requests}: give 1000 requests, or 5s")
+
+    @property
+    def length_s(self) -> float | None:
+        """How long it lasts, warm-up included; None where only the replies will tell."""
+        lengths = [] if self.duration_s is None else [self.duration_s + self.warmup_s]
+        if self.schedule is not None and self.schedule.length_s is not None:
+            lengths.append(self.schedule.length_s)
+        return min(lengths, default=None)
+
+    @property
+    def total(self) -> int | None:
+        """How many requests are made, warm-up included; None where only time will tell."""
+        if self.requests is not None:
+            return None if self.warmup_s else self.requests + self.warmup_requests
+        return None
+
+
+class Pace:
+    """A load under way: a workload's targets, flagged, due when they are to be, until the end.
+
+    ``on_end`` is told the ``time.monotonic`` moment of the end as soon as it is known: at once, or
+    after a warm-up that is counted in requests. It is not told where requests alone end it.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        workload: Workload,
+        on_end: Callable[[float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.load = load
+        self.given = 0
+        self.zero_s = 0.0
+        self._clock = clock
+        self._on_end = on_end
+        self._kept = 0
+        self._end_s: float | None = None
+        self._targets = workload.targets()
+        self._dues: deque[float] = deque()
+        self._warm = {STAGE: WARMUP}
+
+    def begin(self, zero_s: float) -> None:
+        """Set the moment from which everything is counted."""
+        self.zero_s = zero_s
+        if not self.load.warmup_requests:
+            self._measure_from(zero_s + self.load.warmup_s)
+
+    def __iter__(self) -> Iterator[Target]:
+        stream = self._closed() if self.load.schedule is None else self._open(self.load.schedule)
+        for target in stream:
+            self.given += 1
+            yield target
+
+    def due_by(self, now_s: float) -> int:
+        """How many of the targets given were due by now."""
+        while self._dues and self._dues[0] <= now_s:
+            self._dues.popleft()
+        return self.given - len(self._dues)
+
+    def left_over(self) -> int:
+        """How many were due before the end and never asked for; to be called after it."""
+        if self.load.schedule is None or self._end_s is None:
+            return 0
+        return sum(1 for _ in self)
+
+    def _closed(self) -> Iterator[Target]:
+        for target in self._targets:
+            now_s = self._clock()
+            if self._is_over(now_s):
+                return
+            yield self._flagged(target, now_s)
+
+    def _open(self, schedule: Schedule) -> Iterator[Target]:
+        staged = len(schedule.stages) > 1
+        for offset_s in islice(schedule.offsets(), self.given, None):
+            due_s = self.zero_s + offset_s
+            if self._is_over(due_s):
+                return
+            target = self._flagged(next(self._targets), due_s)._replace(due=due_s)
+            if staged and target.fields.get(STAGE) != WARMUP:
+                stage = str(1 + (schedule.stage_at(offset_s) or 0))
+                target = target._replace(fields={**target.fields, STAGE: stage})
+            self._dues.append(due_s)
+            yield target
+
+    def _flagged(self, target: Target, moment_s: float) -> Target:
+        """Count the target as warm-up, and say so in it, or as what is measured."""
+        warm = self.given < self.load.warmup_requests or moment_s < self.zero_s + self.load.warmup_s
+        if warm:
+            return target._replace(fields={**target.fields, **self._warm})
+        if self._kept == 0 and self.load.warmup_requests:
+            self._measure_from(moment_s)
+        self._kept += 1
+        return target
+
+    def _is_over(self, moment_s: float) -> bool:
+        if self.load.requests is not None and self._kept >= self.load.requests:
+            return True
+        return self._end_s is not None and moment_s >= self._end_s
+
+    def _measure_from(self, moment_s: float) -> None:
+        ends = [] if self.load.duration_s is None else [moment_s + self.load.duration_s]
+        if self.load.schedule is not None and self.load.schedule.length_s is not None:
+            ends.append(self.zero_s + self.load.schedule.length_s)
+        if ends:
+            self._end_s = min(ends)
+            self._on_end(self._end_s)

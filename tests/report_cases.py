@@ -35,7 +35,8 @@ def block_of(
     times = np.asarray(elapsed_ms, dtype=np.float64)
     count = len(times)
     ok = np.arange(count) < count - failed
-    shares = np.array([0.02, 0.08, 0.0, 0.6, 0.3])
+    opened = np.arange(count) < 8
+    shares = np.where(opened[:, None], [0.02, 0.08, 0.0, 0.6, 0.3], [0.0, 0.0, 0.0, 0.65, 0.35])
     slow = (Slow(float(times.max()), float(times.max()), started_s, 0, 200, names[0]),)
     return Block(
         run=run,
@@ -48,7 +49,7 @@ def block_of(
         status=np.where(ok, 200, 0),
         error=np.where(ok, -1, ERROR_CLASSES.index(error)),
         bytes=np.full(count, 82),
-        reused=np.arange(count) >= 8,
+        reused=~opened,
         sent=np.ones(count, np.bool_),
         slowest=slow,
         examples={error: Example(names[0], detail)} if failed else {},

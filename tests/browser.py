@@ -21,7 +21,7 @@ TIMEOUT_S = 30
 
 
 def chromium_path() -> str:
-    """Where Chromium is; the test skips where it is not (in CI, where none may, it is installed)."""
+    """Where Chromium is; the test skips where it is not. In CI it is installed."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path
@@ -130,7 +130,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
     (read_to, to), (back, write_back) = os.pipe(), os.pipe()
     process = subprocess.Popen(
         [
-            *("/bin/sh", "-c", f'exec "$0" "$@" 3<&{read_to} 4>&{write_back}', path),
+            *("bash", "-c", f'exec "$0" "$@" 3<&{read_to} 4>&{write_back}', path),
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
             *("--disable-background-networking", "--no-first-run", "--disable-dev-shm-usage"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +16,6 @@ from crawler.report.units import (
     time_scales,
     wall_text,
 )
-
 
 _LONG: Final = 1000
 """From here on, of whatever unit, a figure that stands alone needs no decimals."""
@@ -84,6 +84,27 @@ def moment(seconds: float | None) -> Cell:
     return Cell(f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}", seconds)
 
 
-def text(value: object) -> Cell:
+def text(value: str | None) -> Cell:
     """A name or a text, as it is."""
-    return Cell(MISSING) if value in (None, "") else Cell(str(value), str(value))
+    return Cell(value, value) if value else Cell(MISSING)
+
+
+def name(value: str, origin: str = "") -> Cell:
+    """A name without the ``origin`` that all names have in common."""
+    return Cell(value.removeprefix(origin) or value, value)
+
+
+def status(code: int | None) -> Cell:
+    """A status code; none where there was no reply."""
+    return Cell(MISSING) if not code else Cell(str(code), code)
+
+
+def origin_of(names: Iterable[str]) -> str:
+    """``scheme://host`` that all names share, to be told once; "" if there is none.
+
+    Names in parentheses, such as ``(other)``, are ours and have none.
+    """
+    urls = [each for each in names if not each.startswith("(")]
+    scheme, mark, rest = urls[0].partition("://") if urls else ("", "", "")
+    origin = scheme + mark + rest.partition("/")[0]
+    return origin if mark and all(url.startswith(origin + "/") for url in urls) else ""

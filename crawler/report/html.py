@@ -81,8 +81,12 @@ def _body(told: _Row) -> list[Markup]:
         _runs(told, scale),
         _client(told, scale),
     )
-    unit = {"unit": scale.unit, "per-ms": scale.per_ms}
-    return titled(f"Latency of {told['title']}", _subtitle(told), main, unit)
+    script = {"unit": scale.unit, "per-ms": scale.per_ms, "origin": _origin(told)}
+    return titled(f"Latency of {told['title']}", _subtitle(told), main, script)
+
+
+def _origin(told: _Row) -> str:
+    return cells.origin_of(row["name"] for row in told["groups"])
 
 
 def _subtitle(told: _Row) -> str:
@@ -113,7 +117,7 @@ def _main_figures(told: _Row, scale: TimeScale) -> Iterator[tuple[str, Cell]]:
 def _with_bounds(cell: Cell, at: _Row, scale: TimeScale) -> Cell:
     if at["low_ms"] is None or at["high_ms"] is None:
         return cell
-    return cell._replace(note=f"{scale.cell(at['low_ms'])} to {scale.cell(at['high_ms'])}")
+    return cell._replace(note=f"95 %: {scale.cell(at['low_ms'])} to {scale.cell(at['high_ms'])}")
 
 
 def _over_time(told: _Row) -> Markup:
@@ -168,7 +172,11 @@ def _quantile(at: _Row, scale: TimeScale) -> Cell:
 def _histogram(told: _Row) -> Markup:
     if not told["total"]["ok"]:
         return Markup("")
-    return section("histogram", "Histogram", figure("histogram", "Successes by latency: the area under the line is their number"))
+    return section(
+        "histogram",
+        "Histogram",
+        figure("histogram", "Successes by latency: the area under the line is their number"),
+    )
 
 
 def _groups(told: _Row, scale: TimeScale) -> Markup:
@@ -183,16 +191,20 @@ def _groups(told: _Row, scale: TimeScale) -> Markup:
         "max",
         "received",
     ]
-    rows = [_group(row, kind, scale) for row in told["groups"]]
-    caption = f"{len(rows):,} by {told['group_by']}; {_NAMES[kind]} in {scale.unit}"
+    origin = _origin(told)
+    rows = [[cells.name(row["name"], origin), *_group(row, kind, scale)] for row in told["groups"]]
+    caption = f"{origin} · {len(rows):,} by {told['group_by']} · {_NAMES[kind]} in {scale.unit}"
     heading = "Endpoints" if told["group_by"] == "endpoint" else f"By {told['group_by']}"
-    return section("groups", heading, table("groups", caption, columns, rows)) if rows else Markup("")
+    return (
+        section("groups", heading, table("groups", caption.removeprefix(" · "), columns, rows))
+        if rows
+        else Markup("")
+    )
 
 
 def _group(row: _Row, kind: str, scale: TimeScale) -> list[Cell]:
     times = row[kind]
     return [
-        cells.text(row["name"]),
         cells.count(row["requests"]),
         cells.rate(row["rate_per_s"]),
         cells.failed_share(row["failed_share"]),
@@ -217,28 +229,29 @@ def _phases(told: _Row, scale: TimeScale) -> Markup:
     return section(
         "phases",
         "Phases",
-        figure("phases", f"Mean of each phase by {told['group_by']}, on a new connection"),
+        figure("phases", f"Mean of each phase on a new connection, by {told['group_by']}"),
         table("phases", f"Phases of all responses, {scale.unit}", columns, rows),
         paragraph("DNS, connect and TLS are of new connections only; a reused one has none."),
     )
 
 
 def _slowest(told: _Row, scale: TimeScale) -> Markup:
-    columns = ["URL", "response time", "service time"]
-    columns += ["status", "started, UTC"]
+    columns = ["URL", "response time", "service time", "status", "started, UTC"]
+    origin = cells.origin_of(row["url"] for row in told["slowest"])
     rows = [
         [
-            cells.text(row["url"]),
+            cells.name(row["url"], origin),
             cells.duration(scale, row["response_ms"]),
             cells.duration(scale, row["elapsed_ms"]),
-            cells.text(row["status"]),
+            cells.status(row["status"]),
             cells.moment(row["started_s"]),
         ]
         for row in told["slowest"]
     ]
     if not rows:
         return Markup("")
-    return section("slowest", "Slowest requests", table("slowest", scale.unit, columns, rows))
+    caption = f"{origin} · latencies in {scale.unit}".removeprefix(" · ")
+    return section("slowest", "Slowest requests", table("slowest", caption, columns, rows))
 
 
 def _errors(told: _Row) -> Markup:
@@ -263,7 +276,7 @@ def _errors(told: _Row) -> Markup:
 def _statuses(told: _Row) -> Markup:
     requests = told["total"]["requests"]
     rows = [
-        [cells.text(status), cells.count(n), cells.share(n / requests)]
+        [cells.status(int(status)), cells.count(n), cells.share(n / requests)]
         for status, n in told["statuses"].items()
     ]
     if not rows:

@@ -19,6 +19,7 @@ Markup = NewType("Markup", str)
 MISSING: Final = "–"
 """Stands where there is no figure."""
 
+
 class Cell(NamedTuple):
     """A figure: what is read, the exact ``value`` that it is sorted by, and how it looks.
 
@@ -117,7 +118,11 @@ def table(
     It scrolls by itself where the screen is narrow, so that the page does not.
     """
     sortable = sortable and len(rows) > 1
-    head = "".join(_heading(heading, sortable=sortable) for heading in headings)
+    styles = [_style(cell._replace(style="")) for cell in rows[0]] if rows else [""] * len(headings)
+    head = "".join(
+        _heading(heading, style, sortable=sortable)
+        for heading, style in zip(headings, styles, strict=True)
+    )
     body = "\n".join(_row(row) for row in rows)
     return Markup(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}">\n'
@@ -126,25 +131,22 @@ def table(
     )
 
 
-def _heading(heading: str, *, sortable: bool) -> str:
+def _heading(heading: str, style: str, *, sortable: bool) -> str:
     name = escaped(heading)
     inside = f'<button type="button">{name}</button>' if sortable and name else name
-    return f'<th scope="col">{inside}</th>'
+    return f'<th scope="col"{style}>{inside}</th>'
 
 
 def _row(cells: Sequence[Cell]) -> str:
     first, *others = cells
-    rest = "".join(
-        f"<td{_value(cell)}{_style(cell)}>{escaped(cell.text)}</td>" for cell in others
-    )
+    rest = "".join(f"<td{_value(cell)}{_style(cell)}>{escaped(cell.text)}</td>" for cell in others)
     return f'<tr><th scope="row"{_value(first)}><bdi>{escaped(first.text)}</bdi></th>{rest}</tr>'
 
 
 def _style(cell: Cell) -> str:
-    styles = [cell.style] if cell.style else []
-    if isinstance(cell.value, str):
-        styles.append("text")
-    return f' class="{escaped(" ".join(styles))}"' if styles else ""
+    styles = [cell.style, "text" if isinstance(cell.value, str) else ""]
+    named = " ".join(filter(None, styles))
+    return f' class="{escaped(named)}"' if named else ""
 
 
 def _value(cell: Cell) -> str:

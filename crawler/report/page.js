@@ -25,6 +25,8 @@ function colour(name) {
   return getComputedStyle(probe).color;
 }
 
+// A name as the tables have it, without the origin that all have in common.
+const named = (name) => (name.startsWith(main.dataset.origin) ? name.slice(main.dataset.origin.length) : name);
 const series = (i) => colour(`c${1 + (i % 8)}`);
 const faint = (rgb) => rgb.replace("rgb(", "rgba(").replace(")", ", 0.22)");
 // Plotly reads tags in names and labels; what stands in a list is none.
@@ -40,18 +42,23 @@ function line(name, x, y, rgb, more) {
 
 function axis(title, more) {
   const lines = { gridcolor: colour("grid"), linecolor: colour("line"), zeroline: false };
-  return { title: { text: title, standoff: 8 }, automargin: true, ...lines, ...more };
+  return { title: { text: title, standoff: 8 }, automargin: true, tickangle: 0, ...lines, ...more };
 }
 
-function latencyAxis(logged, more) {
-  const scale = logged ? { type: "log", dtick: "D2" } : { rangemode: "tozero" };
-  return axis(unit, { ...scale, ...more });
-}
-
-// A linear axis would flatten most of what spans more than this.
-function spansWide(values) {
+// How many times the largest of some figures holds the smallest.
+function span(values) {
   const held = values.filter((value) => value > 0);
-  return held.length > 0 && Math.max(...held) > 25 * Math.min(...held);
+  return held.length ? Math.max(...held) / Math.min(...held) : 1;
+}
+
+const WIDE = 25; // a linear axis would flatten most of what spans more
+
+function latencyAxis(values, logged, more) {
+  if (!logged) return axis(unit, { rangemode: "tozero", ...more });
+  const steps = span(values) > (narrow.matches ? 100 : 3000) ? [1] : [1, 2, 5];
+  const tickvals = [...Array(13).keys()].flatMap((i) => steps.map((step) => +`${step}e${i - 5}`));
+  return axis(unit, { type: "log", tickvals, ticktext: tickvals.map((x) => x.toLocaleString("en",
+    { maximumFractionDigits: 5 })), ...more });
 }
 
 // ---- the charts of a report: each gives plotly's traces and layout
@@ -69,38 +76,41 @@ function perSecond(run, key) {
   });
 }
 
+const OVER_TIME = { p50: "p50_ms", p95: "p95_ms", p99: "p99_ms" };
+const namesOverTime = (report) => (report.runs.length > 1 ? ["p95"] : Object.keys(OVER_TIME));
+timeline.values = (report) => runsOf(report).flatMap((run) =>
+  namesOverTime(report).flatMap((name) => run.timeline.map((bin) => bin[OVER_TIME[name]])));
+
+// Of one run its percentiles by the clock; of several the p95 of each from its own start.
 function timeline(report, logged) {
   const runs = runsOf(report);
   const several = runs.length > 1;
   const traces = runs.flatMap((run, i) => {
-    const x = run.timeline.map((bin) =>
-      several ? Math.max(0, bin.start_s - run.started_s) : 1000 * Math.max(bin.start_s, run.started_s));
-    const of = (key) => run.timeline.map((bin) => scaled(bin[key]));
-    const rgb = (n) => series(several ? i : n);
-    const more = several ? { legendgroup: nameOf(run) } : {};
-    const hidden = several ? { ...more, visible: "legendonly" } : {};
-    const title = (what) => (several ? `${nameOf(run)} ${what}` : what);
+    const x = run.timeline.map((bin) => several ? Math.max(0, bin.start_s - run.started_s)
+      : 1000 * Math.max(bin.start_s, run.started_s));
+    const style = (n) => (several ? series(i) : series(n));
+    const latencies = namesOverTime(report).map((name, n) => line(several ? `${nameOf(run)} ${name}` : name,
+      x, run.timeline.map((bin) => scaled(bin[OVER_TIME[name]])), style(n)));
+    const rest = several ? { showlegend: false } : {};
+    const failed = several ? series(i) : colour("bad");
     return [
-      line(title("p50"), x, of("p50_ms"), rgb(0), hidden),
-      line(title("p95"), x, of("p95_ms"), rgb(1), more),
-      line(title("p99"), x, of("p99_ms"), rgb(2), hidden),
-      line(title("requests/s"), x, perSecond(run, "requests"), rgb(3), { ...more, yaxis: "y2" }),
-      { ...line(title("failed/s"), x, perSecond(run, "failed"), several ? rgb(4) : colour("bad"),
-        { ...more, yaxis: "y3" }), line: { width: 1.5, dash: "dot" } },
-    ];
+      ...latencies,
+      line("requests/s", x, perSecond(run, "requests"), style(3), { ...rest, yaxis: "y2" }),
+      line("failed/s", x, perSecond(run, "failed"), failed,
+        { ...rest, yaxis: "y3", line: { width: 1.5, dash: "dot", color: failed } }),
+    ].map((trace) => (several ? { ...trace, legendgroup: nameOf(run) } : trace));
   });
-  const time = several ? axis("seconds from each run's start") : axis("UTC", { type: "date" });
+  const time = several ? axis("seconds from each run's start") : axis("UTC", { type: "date", nticks: narrow.matches ? 4 : 12 });
+  const rate = { rangemode: "tozero", nticks: 4, tickmode: "auto" };
+  const none = runs.some((run) => run.failed) ? {} : { range: [0, 1], tickvals: [0] };
   return { traces, layout: {
     xaxis: { ...time, anchor: "y2" },
-    yaxis: latencyAxis(logged, { domain: [0.36, 1] }),
-    yaxis2: axis("requests/s", { domain: [0, 0.27], rangemode: "tozero" }),
-    yaxis3: axis("failed/s", { overlaying: "y2", side: "right", rangemode: "tozero", showgrid: false,
-      ...(runs.some((run) => run.failed) ? {} : { range: [0, 1], tickvals: [0] }) }),
+    yaxis: latencyAxis(timeline.values(report).map(scaled), logged, { domain: [0.36, 1] }),
+    yaxis2: axis("requests/s", { ...rate, domain: [0, 0.27] }),
+    yaxis3: axis("failed/s", { ...rate, overlaying: "y2", side: "right", showgrid: false, ...none }),
     hovermode: "x unified",
   } };
 }
-timeline.wide = (report) => spansWide(runsOf(report).flatMap((run) =>
-  run.timeline.flatMap((bin) => [bin.p50_ms, bin.p99_ms])));
 
 const NINES = { "0": 1, p50: 2, p75: 4, p90: 10, p95: 20, p99: 100, "p99.9": 1e3, "p99.99": 1e4,
   "p99.999": 1e5, "p99.9999": 1e6 };
@@ -133,15 +143,17 @@ function percentiles(report, logged) {
       { mode: "markers", marker: { color: series(1), symbol: "diamond", size: 8 } }));
   }
   const last = Math.max(10, ...runs.map((run) => run[kind].count));
-  return { traces, layout: { xaxis: percentileAxis(last), yaxis: latencyAxis(logged) } };
+  const yaxis = latencyAxis(percentiles.values(report).map(scaled), logged);
+  return { traces, layout: { xaxis: percentileAxis(last), yaxis } };
 }
-percentiles.wide = (report) => spansWide(runsOf(report).flatMap((run) => run.curve.map(({ ms }) => ms)));
+percentiles.values = (report) => runsOf(report).flatMap((run) => run.curve.map(({ ms }) => ms));
 
 // The area is the number: a bar that is wider than the others, at the ends, is lower for it.
 function histogram(report) {
   const bars = report.total.histogram;
   const edge = (ms) => scaled(Math.max(ms, 0.001));
-  const x = [...bars.map((bar) => edge(bar.low_ms)), edge(bars[bars.length - 1].high_ms)];
+  const x = bars.map((bar) => edge(bar.low_ms));
+  x.push(Math.max(edge(bars[bars.length - 1].high_ms), 1.02 * x[x.length - 1]));
   const widths = bars.map((bar, i) => Math.log(x[i + 1] / x[i]));
   const usual = [...widths].sort((a, b) => a - b)[Math.floor(widths.length / 2)];
   const y = [...bars.map((bar, i) => bar.requests * Math.min(1, usual / widths[i])), 0];
@@ -151,7 +163,7 @@ function histogram(report) {
     hovertemplate: "%{text}<extra></extra>", fill: "tozeroy", fillcolor: faint(series(0)),
     line: { shape: "hv", color: series(0), width: 1.5 } });
   return { traces: [trace], layout: {
-    xaxis: latencyAxis(true), yaxis: axis("successes", { rangemode: "tozero" }), showlegend: false } };
+    xaxis: latencyAxis(x, true), yaxis: axis("successes", { rangemode: "tozero" }), showlegend: false } };
 }
 
 const MOST_GROUPS = 15;
@@ -159,7 +171,7 @@ const MOST_GROUPS = 15;
 function phases(report) {
   const groups = report.groups.filter((group) => group.phases.wait_ms !== null).slice(0, MOST_GROUPS);
   const room = narrow.matches ? 18 : 44;
-  const labels = groups.map(({ name }, i) => `${i + 1}. ${literal(shortened(name, room))}`);
+  const labels = groups.map(({ name }, i) => `${i + 1}. ${literal(shortened(named(name), room))}`);
   const traces = Object.keys(groups[0]?.phases ?? {}).map((key, i) => ({
     type: "bar", orientation: "h", name: key.replace("_ms", ""), y: labels, marker: { color: series(i) },
     x: groups.map((group) => scaled(group.phases[key])), hovertemplate: `%{x:.4~g} ${unit}`,
@@ -168,21 +180,13 @@ function phases(report) {
     xaxis: axis(unit), yaxis: axis("", { autorange: "reversed", gridcolor: "transparent" }) } };
 }
 
-// ---- the charts of a comparison
-
-function sides(comparison, logged) {
-  const last = Math.max(...comparison.curves.map((side) => side.count));
-  const traces = comparison.curves.map((side, i) =>
-    curve(side.name, side.curve, side.count, series(i)));
-  return { traces, layout: { xaxis: percentileAxis(last), yaxis: latencyAxis(logged) } };
-}
-
-const charts = { timeline, percentiles, histogram, phases, sides };
+const charts = { timeline, percentiles, histogram, phases };
 
 // ---- drawing
 
 function layoutOf(chart) {
-  const legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal" };
+  const legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, xref: "container",
+    traceorder: "normal" };
   return {
     font: { family: "inherit", size: 12, color: colour("ink") },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent",
@@ -201,7 +205,7 @@ function draw(place, told) {
 
 function addLogSwitch(place, told) {
   const box = Object.assign(document.createElement("input"), { type: "checkbox" });
-  box.checked = charts[place.dataset.chart].wide(told);
+  box.checked = span(charts[place.dataset.chart].values(told)) > WIDE;
   place.dataset.log = box.checked;
   box.addEventListener("change", () => {
     place.dataset.log = box.checked;
@@ -225,7 +229,7 @@ async function drawAll() {
   script.textContent = await inflated("plotly");
   document.head.append(script);
   const told = JSON.parse(await inflated("document"));
-  places.filter((place) => charts[place.dataset.chart].wide).forEach((place) => addLogSwitch(place, told));
+  places.filter((place) => charts[place.dataset.chart].values).forEach((place) => addLogSwitch(place, told));
   const again = () => places.forEach((place) => draw(place, told));
   again();
   prefersDark.addEventListener("change", again);
@@ -273,4 +277,4 @@ prefersDark.addEventListener("change", nameTheme);
 nameTheme();
 theme.hidden = false;
 
-drawAll();
+const drawn = drawAll();

@@ -120,6 +120,8 @@ class Tally:
         self.service.merge(other.service)
         self.response.merge(other.response)
         self.failures.merge(other.failures)
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
 
 
 class Failed(NamedTuple):

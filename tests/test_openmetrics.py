@@ -54,7 +54,10 @@ def test_counters_are_those_of_the_report(report: Report) -> None:
         ("http://h/b", "ok"): 450,
         ("http://h/b", "failed"): 50,
     }
-    assert values_of(families["crawl_responses"], "_total") == {("200",): 900}
+    assert values_of(families["crawl_responses"], "_total") == {
+        ("http://h/a", "200"): 450,
+        ("http://h/b", "200"): 450,
+    }
     assert values_of(families["crawl_failures"], "_total") == {("timeout",): 100}
     assert sum(values_of(families["crawl_received_bytes"], "_total").values()) == 82_000
     assert sum(values_of(families["crawl_connections"], "_total").values()) == 8

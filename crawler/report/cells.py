@@ -108,3 +108,8 @@ def origin_of(names: Iterable[str]) -> str:
     scheme, mark, rest = urls[0].partition("://") if urls else ("", "", "")
     origin = scheme + mark + rest.partition("/")[0]
     return origin if mark and all(url.startswith(origin + "/") for url in urls) else ""
+
+
+def listed(*parts: str) -> str:
+    """Parts of a caption, those that say something, with dots between."""
+    return " · ".join(filter(None, parts))

@@ -74,11 +74,13 @@ def warnings(texts: Sequence[str]) -> Markup:
 
 
 def section(key: str, heading: str, *parts: Markup) -> Markup:
-    """A part of the page under a heading; ``key`` is its id and names its style."""
-    body = joined(part for part in parts if part)
+    """A part of the page under a heading, nothing without parts; ``key`` is its id."""
+    held = [part for part in parts if part]
+    if not held:
+        return Markup("")
     return Markup(
         f'<section id="{escaped(key)}" aria-labelledby="{escaped(key)}-heading">\n'
-        f'<h2 id="{escaped(key)}-heading">{escaped(heading)}</h2>\n{body}\n</section>'
+        f'<h2 id="{escaped(key)}-heading">{escaped(heading)}</h2>\n{joined(held)}\n</section>'
     )
 
 
@@ -113,12 +115,15 @@ def table(
     *,
     sortable: bool = True,
 ) -> Markup:
-    """A table, the first cell of each row its heading; ``sortable`` by its columns' headings.
+    """A table, nothing without rows; the first cell of each is its heading.
 
-    It scrolls by itself where the screen is narrow, so that the page does not.
+    It may be ``sortable`` by its columns' headings. It scrolls by itself where the screen is
+    narrow, so that the page does not.
     """
+    if not rows:
+        return Markup("")
     sortable = sortable and len(rows) > 1
-    styles = [_style(cell._replace(style="")) for cell in rows[0]] if rows else [""] * len(headings)
+    styles = [_style(cell._replace(style="")) for cell in rows[0]]
     head = "".join(
         _heading(heading, style, sortable=sortable)
         for heading, style in zip(headings, styles, strict=True)

@@ -79,7 +79,12 @@ def _counters(figures: Figures, groups: _Groups) -> Iterator[str]:
         for labels, group in groups
         for outcome, value in (("ok", group.ok), ("failed", group.failed))
     ]
-    statuses = [({"status": str(code)}, n) for code, n in sorted(figures.statuses.items())]
+    statuses = [
+        ({**labels, "code": str(code)}, n)
+        for labels, group in groups
+        for code, n in sorted(group.statuses.items())
+        if code
+    ]
     errors = [({"error": name}, each.failures) for name, each in sorted(figures.errors.items())]
     received = [(labels, group.bytes) for labels, group in groups]
     opened = [(labels, group.connections) for labels, group in groups]

@@ -29,8 +29,11 @@ function colour(name) {
 const named = (name) => (name.startsWith(main.dataset.origin) ? name.slice(main.dataset.origin.length) : name);
 const series = (i) => colour(`c${1 + (i % 8)}`);
 const faint = (rgb) => rgb.replace("rgb(", "rgba(").replace(")", ", 0.22)");
-// Plotly reads tags in names and labels; what stands in a list is none.
-const literal = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+// Plotly reads tags in names and labels; what stands in a list is none. What cannot be printed is
+// shown as an escape, as in the tables.
+const literal = (text) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (char) =>
+  `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+const unescaped = (text) => text.replace(/&lt;/g, "<").replace(/&amp;/g, "&");
 const shortened = (text, room) =>
   text.length <= room ? text : `${text.slice(0, room / 2)}…${text.slice(1 - room / 2)}`;
 
@@ -91,16 +94,15 @@ function timeline(report, logged) {
     const style = (n) => (several ? series(i) : series(n));
     const latencies = namesOverTime(report).map((name, n) => line(several ? `${nameOf(run)} ${name}` : name,
       x, run.timeline.map((bin) => scaled(bin[OVER_TIME[name]])), style(n)));
-    const rest = several ? { showlegend: false } : {};
     const failed = several ? series(i) : colour("bad");
     return [
       ...latencies,
-      line("requests/s", x, perSecond(run, "requests"), style(3), { ...rest, yaxis: "y2" }),
+      line("requests/s", x, perSecond(run, "requests"), style(3), { yaxis: "y2" }),
       line("failed/s", x, perSecond(run, "failed"), failed,
-        { ...rest, yaxis: "y3", line: { width: 1.5, dash: "dot", color: failed } }),
+        { yaxis: "y3", line: { width: 1.5, dash: "dot", color: failed } }),
     ].map((trace) => (several ? { ...trace, legendgroup: nameOf(run) } : trace));
   });
-  const time = several ? axis("seconds from each run's start") : axis("UTC", { type: "date", nticks: narrow.matches ? 4 : 12 });
+  const time = several ? axis("seconds from each run's start") : axis("UTC", { type: "date", nticks: narrow.matches ? 3 : 12 });
   const rate = { rangemode: "tozero", nticks: 4, tickmode: "auto" };
   const none = runs.some((run) => run.failed) ? {} : { range: [0, 1], tickvals: [0] };
   return { traces, layout: {
@@ -116,8 +118,8 @@ const NINES = { "0": 1, p50: 2, p75: 4, p90: 10, p95: 20, p99: 100, "p99.9": 1e3
   "p99.999": 1e5, "p99.9999": 1e6 };
 
 function percentileAxis(last) {
-  const shown = Object.entries(NINES).filter(([name, x]) =>
-    x <= last && !(narrow.matches && ["p75", "p95"].includes(name)));
+  const crowded = [...(last > 2e4 || narrow.matches ? ["p75", "p95"] : []), ...(narrow.matches ? ["p50"] : [])];
+  const shown = Object.entries(NINES).filter(([name, x]) => x <= last && !crowded.includes(name));
   return axis("percentile", { type: "log", tickvals: shown.map(([, x]) => x),
     ticktext: shown.map(([name]) => name) });
 }
@@ -163,7 +165,7 @@ function histogram(report) {
     hovertemplate: "%{text}<extra></extra>", fill: "tozeroy", fillcolor: faint(series(0)),
     line: { shape: "hv", color: series(0), width: 1.5 } });
   return { traces: [trace], layout: {
-    xaxis: latencyAxis(x, true), yaxis: axis("successes", { rangemode: "tozero" }), showlegend: false } };
+    xaxis: latencyAxis(x, true), yaxis: axis("successes", { rangemode: "tozero" }) } };
 }
 
 const MOST_GROUPS = 15;
@@ -185,22 +187,51 @@ const charts = { timeline, percentiles, histogram, phases };
 // ---- drawing
 
 function layoutOf(chart) {
-  const legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, xref: "container",
-    traceorder: "normal" };
   return {
     font: { family: "inherit", size: 12, color: colour("ink") },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-    margin: { l: 10, r: 10, t: 10, b: 10 }, legend, showlegend: true,
+    margin: { l: 10, r: 10, t: 10, b: 10 }, showlegend: false,
     hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("ink") } },
     dragmode: narrow.matches ? false : "zoom",
     ...chart.layout,
   };
 }
 
+// A button for each name, or for each run, that shows its lines and hides them. It is HTML: it wraps
+// on a phone, and the keyboard reaches it.
+function legendOf(place, traces) {
+  const groups = new Map();
+  traces.forEach((trace, i) => {
+    const name = trace.legendgroup ?? trace.name;
+    groups.set(name, [...(groups.get(name) ?? []), i]);
+  });
+  const buttons = [...groups].map(([, held]) => {
+    const { name, line: stroke, marker } = traces[held[0]];
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    const swatch = document.createElement("i");
+    swatch.style.background = marker?.color ?? stroke.color;
+    const label = document.createElement("span");
+    label.textContent = unescaped(name);
+    button.append(swatch, label);
+    button.setAttribute("aria-pressed", "true");
+    button.addEventListener("click", () => {
+      const visible = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", visible);
+      Plotly.restyle(place, { visible }, held);
+    });
+    return button;
+  });
+  const legend = place.parentNode.querySelector(".legend") ?? document.createElement("div");
+  legend.className = "legend";
+  legend.replaceChildren(...(buttons.length > 1 ? buttons : []));
+  place.before(legend);
+}
+
 function draw(place, told) {
   const chart = charts[place.dataset.chart](told, place.dataset.log === "true");
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
-  return Plotly.react(place, chart.traces, layoutOf(chart), config);
+  legendOf(place, chart.traces);
+  return Plotly.newPlot(place, chart.traces, layoutOf(chart), config);
 }
 
 function addLogSwitch(place, told) {
@@ -230,8 +261,8 @@ async function drawAll() {
   document.head.append(script);
   const told = JSON.parse(await inflated("document"));
   places.filter((place) => charts[place.dataset.chart].values).forEach((place) => addLogSwitch(place, told));
-  const again = () => places.forEach((place) => draw(place, told));
-  again();
+  const again = () => Promise.all(places.map((place) => draw(place, told)));
+  await again();
   prefersDark.addEventListener("change", again);
   narrow.addEventListener("change", again);
   document.addEventListener("themed", again);

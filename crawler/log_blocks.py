@@ -247,8 +247,7 @@ def _block(run: str, columns: Columns, rows: Ints, names: tuple[str, ...], group
 
 
 def _slowest(columns: Columns, rows: Ints) -> tuple[Slow, ...]:
-    """The slowest of what was answered, slowest first; of equals the later ones."""
-    rows = rows[columns.status[rows] > 0]
+    """The slowest requests, slowest first; of equals the later ones."""
     elapsed_ms = columns.times_ms[rows, 0]
     response_ms = elapsed_ms + np.maximum(columns.times_ms[rows, _LAG], 0.0)
     if len(rows) > SLOWEST:

@@ -43,7 +43,7 @@ BARS: Final = 14
 SERVICE: Final = "service time"
 RESPONSE: Final = "response time"
 MEANINGS: Final = {
-    RESPONSE: "from the moment a request was due to its last byte, our own lag included",
+    RESPONSE: "from the moment a request was due to its last byte, lag included",
     SERVICE: "from the start of a request to its last byte",
 }
 FOOTNOTES: Final = {
@@ -74,7 +74,7 @@ def render(report: Report, *, width: int = 80) -> str:
         _runs(report, scale, width),
         _health(report.audit, scale, width),
     )
-    blocks = ["\n".join(cut(line, width) for line in lines) for lines in sections if lines]
+    blocks = ["\n".join(cut(line.rstrip(), width) for line in lines) for lines in sections if lines]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -165,7 +165,7 @@ def _failures(times: Histogram, scale: TimeScale) -> list[str]:
     p50_ms, p95_ms = times.percentiles((0.50, 0.95))
     noun = "failure" if times.count == 1 else "failures"
     return [
-        f"{count_text(times.count)} {noun} that were sent took (in no figure above): "
+        f"latency of {count_text(times.count)} {noun}: "
         f"p50 {scale.phrase(p50_ms)}, p95 {scale.phrase(p95_ms)}, max {scale.phrase(times.max)}"
     ]
 
@@ -273,8 +273,10 @@ def _slowest(report: Report, scale: TimeScale, width: int) -> list[str]:
         [scale.cell(slow.response_ms), scale.cell(slow.elapsed_ms), str(slow.status or "-")]
         for slow in slowest
     ]
-    names = [plain(slow.url) for slow in slowest]
-    return table(f"slowest, {scale.unit}", ("response", "service", "status"), names, rows, width)
+    origin = common_origin("url", [slow.url for slow in slowest])
+    names = [plain(slow.url.removeprefix(origin)) for slow in slowest]
+    heading = f"slowest of {plain(origin)}, {scale.unit}" if origin else f"slowest, {scale.unit}"
+    return table(heading, ("response", "service", "status"), names, rows, width)
 
 
 def _runs(report: Report, scale: TimeScale, width: int) -> list[str]:

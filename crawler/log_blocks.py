@@ -13,7 +13,7 @@ a repetition, nearly all, are read once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,8 +79,9 @@ class Repeats:
         self._seen_beyond: dict[str, set[int]] = {}
         self._newest: dict[str, dict[int, int]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._newest)
+    def are(self, others: Repeats) -> bool:
+        """Whether both have found the same."""
+        return self._newest == others._newest
 
     def note(self, run: str, seqs: Ints, places: Ints) -> None:
         """Take notice of records of one run."""
@@ -145,6 +146,11 @@ class BlockReader:
         self.records = 0
         """Records read so far, selected or not."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether this reading knew all repetitions that it found."""
+        return self.repeats.are(self._older or Repeats())
+
     def blocks(self, log: LogFile) -> Iterator[Block]:
         """Yield the blocks of what is new in ``log``; raises ``LogError``."""
         for columns in self._columns(log):
@@ -186,7 +192,7 @@ class BlockReader:
     def _newest(self, run: str, columns: Columns, rows: Ints) -> Ints:
         seqs, places = columns.seq[rows], self.records + rows
         self.repeats.note(run, seqs, places)
-        if not self._older:
+        if self._older is None:
             return rows
         return rows[~self._older.superseded(run, seqs, places)]
 
@@ -241,8 +247,7 @@ def _block(run: str, columns: Columns, rows: Ints, names: tuple[str, ...], group
 
 
 def _slowest(columns: Columns, rows: Ints) -> tuple[Slow, ...]:
-    """The slowest of what was answered, slowest first; of equals the later ones."""
-    rows = rows[columns.status[rows] > 0]
+    """The slowest requests, slowest first; of equals the later ones."""
     elapsed_ms = columns.times_ms[rows, 0]
     response_ms = elapsed_ms + np.maximum(columns.times_ms[rows, _LAG], 0.0)
     if len(rows) > SLOWEST:
@@ -278,9 +283,3 @@ def _examples(columns: Columns, rows: Ints) -> dict[str, Example]:
 
 def _example(columns: Columns, row: int) -> Example:
     return Example(short_name(columns.url(row)), short_name(columns.detail(row)))
-
-
-def run_ids(log: LogFile, *, bad: Callable[[LogFile, BadLine], None]) -> Sequence[str]:
-    """Give the ids of a log's runs, in the order of their first records; raises ``LogError``."""
-    reader = BlockReader("status", bad=bad)
-    return tuple(dict.fromkeys(block.run for block in reader.blocks(log)))

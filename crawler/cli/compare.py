@@ -49,7 +49,7 @@ def _write(comparison: Comparison, ask: Ask) -> None:
     if ask.json_file not in (None, "-"):
         _to_file(ask.json_file, to_json(comparison), "--json")
     if ask.html_file is not None:
-        from crawler.report.html import comparison_to_html
+        from crawler.report.comparison_html import comparison_to_html
 
         _to_file(ask.html_file, comparison_to_html(comparison), "--html")
 

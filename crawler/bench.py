@@ -89,7 +89,8 @@ class Benchmark:
     def __init__(self, plan: Plan, watch: Watch | None = None) -> None:
         self._plan = plan
         self._watch = watch
-        self._settings = replace(plan.settings, retries=0)
+        group_by = ARM if plan.split else plan.settings.group_by
+        self._settings = replace(plan.settings, retries=0, group_by=group_by)
         self._pace = Pace(plan.load, plan.workload, self._end_at)
         self._crawling = Crawling(self._job())
         self._collector = Collector(self._crawling.run)

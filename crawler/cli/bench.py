@@ -13,10 +13,12 @@ from crawler.bench import Bench, Benchmark, Plan
 from crawler.calibration import Floor, calibrate
 from crawler.cli.bench_options import BenchOptions, TargetChoice
 from crawler.cli.stopping import StopSignals
+from crawler.figures import Figures
 from crawler.files import write_whole
 from crawler.load import Load
 from crawler.progress import BenchProgress
 from crawler.report.latency_text import render
+from crawler.report.model import Report
 from crawler.settings import Settings
 from crawler.targets import open_targets
 from crawler.verdicts import Verdict, judge
@@ -77,7 +79,7 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
     if floor is not None:
         print(f"\n{_floor_words(floor)}")
     if bench.sides is not None:
-        _compare(*bench.sides)
+        _compare(*bench.sides, bench.report)
     verdicts = [judge(t, bench.report.figures, bench.report.main) for t in options.thresholds]
     if verdicts:
         print("\nthresholds")
@@ -92,8 +94,14 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
     return _exit_code(bench, verdicts, stopped)
 
 
-def _compare(old: object, new: object) -> None:
-    raise NotImplementedError
+def _compare(a: Figures, b: Figures, report: Report) -> None:
+    """Say how B differs from A, by the latency that the report means."""
+    from crawler.compared import Plan as Comparing
+    from crawler.comparison import compare
+    from crawler.report import comparison_text
+
+    asked = Comparing(scope="total", latency="response" if report.open_loop else "service")
+    print(f"\nB (new) against A (old)\n{comparison_text.render(compare(a, b, asked))}", end="")
 
 
 def _exit_code(bench: Bench, verdicts: list[Verdict], stopped: int | None) -> int:

@@ -206,5 +206,11 @@ def _hold(item: pytest.Item, limits: Sequence[Threshold]) -> None:
 
 
 def _remarks(each: Bench) -> list[str]:
-    """What else is to be known where a limit is broken."""
-    return [*([each.gave_up] if each.gave_up else []), *each.report.audit.warnings]
+    """What else is to be known where a limit is broken: what failed, and our own part in it."""
+    from crawler.report.columns import plain
+
+    failed = [
+        f"{name}: {failures:,} failed, first {plain(example.url)}: {plain(example.detail)}"
+        for name, (failures, example) in each.report.figures.errors.items()
+    ]
+    return [*failed, *([each.gave_up] if each.gave_up else []), *each.report.audit.warnings]

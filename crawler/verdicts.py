@@ -173,13 +173,13 @@ def _value(kind: Kind, value: float, digits: int) -> str:
 
 
 def _span(kind: Kind, found: _Measured, digits: int) -> str:
-    """The bounds in words, in one unit; "" where there are none."""
+    """The bounds in words, in the value's unit; "" where there are none."""
     low, high = found.low, found.high
     if low == high or (isnan(low) and isnan(high)):
         return ""
     if kind == "share":
         return f"{_number(low * 100, digits)}-{_number(high * 100, digits)} %"
-    unit, per_ms = _scale(low if isnan(high) else high)
+    unit, per_ms = _scale(found.value)
     if isnan(high):
         return f"{_number(low * per_ms, digits)} {unit} or more"
     if isnan(low):

@@ -114,21 +114,21 @@ def parse(line: bytes) -> dict[str, Any]:
     return row
 
 
-def fields_reader(names: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
-    """Make what reads those fields of a line, own or carried, in the order of ``names``.
+def fields_reader(own: Sequence[str], others: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
+    """Make what reads those fields of a line: two or more ``own``, then ``others``, in that order.
 
-    It gives None for a field that the line lacks, looks at no type but those that ``parse`` looks
-    at, and raises ``BadLineError`` as that does. ``names`` are two or more.
+    It gives None for a field that the line lacks, looks at no type, and raises ``BadLineError`` for
+    what is no object of JSON or lacks run, seq or url.
     """
-    values = itemgetter(*names)
+    values = itemgetter(*own)
 
     def read(line: bytes) -> tuple[Any, ...]:
-        row = parse(line)
         try:
-            picked: tuple[Any, ...] = values(row)
-        except KeyError:
-            picked = tuple(map(row.get, names))
-        return picked
+            row = orjson.loads(line)
+            return (*values(row), *map(row.get, others))
+        except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):
+            row = parse(line)
+            return tuple(map(row.get, (*own, *others)))
 
     return read
 

@@ -110,6 +110,20 @@ class Tally:
         for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
             self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
+    def merge(self, other: Tally) -> None:
+        """Take in all that ``other`` has taken in."""
+        self.ok += other.ok
+        self.failed += other.failed
+        self.bytes += other.bytes
+        self.answered += other.answered
+        self.connections += other.connections
+        self.phase_ms += other.phase_ms
+        self.service.merge(other.service)
+        self.response.merge(other.response)
+        self.failures.merge(other.failures)
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+
 
 class Failed(NamedTuple):
     """Failures of one class: how many, and the first."""

@@ -25,6 +25,8 @@ _LOWEST: Final = -20
 """Bucket 1 begins at ``2**_LOWEST`` ms; bucket 0 holds what is less."""
 _HIGHEST: Final = 33
 _BUCKETS: Final = (_HIGHEST - _LOWEST) * _PARTS + 1
+LAYOUT: Final = (_HIGHEST - _LOWEST, _PARTS)
+"""Powers of two that are told apart, and the buckets in each."""
 
 _BUFFER_BYTES: Final = 1024 * 8
 

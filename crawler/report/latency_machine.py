@@ -49,7 +49,9 @@ def document(report: Report) -> Row:
         "phases": [_phase(*each) for each in zip(PHASES, figures.phases, strict=True)],
         "statuses": {str(status): n for status, n in sorted(figures.statuses.items())},
         "errors": _errors(figures),
-        "slowest": [_row(slow._asdict()) for slow in figures.slowest],
+        "slowest": [
+            _row(slow._asdict()) | {"status": slow.status or None} for slow in figures.slowest
+        ],
         "runs": [_run(each, response=report.open_loop) for each in report.runs],
         "audit": _row(asdict(report.audit)) | {"saturated": report.audit.saturated},
     }

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from crawler.report.columns import GAP, column_widths, columns, cut, plain, shorten, table
+from crawler.report.columns import GAP, column_widths, columns, cut, plain, table
+from crawler.report.listing import FailedClass, common_origin, error_lines
 from crawler.report.units import (
     UNSUPPORTED,
     TimeScale,
@@ -46,7 +47,7 @@ def render(results: Results, *, width: int = 80) -> str:
     width = max(width, _LEAST_WIDTH)
     rows = results.rows()
     shown, hidden = _select(rows)
-    origin = _common_origin(results.group_by, shown)
+    origin = common_origin(results.group_by, [row.name for row in shown[:-1]])
     names = [plain(row.name.removeprefix(origin)) for row in shown]
     heading = plain(origin or results.group_by)
     scale = _scale(rows[-1], shown, names, width)
@@ -67,16 +68,6 @@ def _select(rows: Sequence[Row]) -> tuple[list[Row], int]:
     *groups, total = rows
     shown = [row for i, row in enumerate(groups) if i < MAX_GROUPS or row.name == OTHER]
     return [*shown, total], len(groups) - len(shown)
-
-
-def _common_origin(group_by: str, shown: Sequence[Row]) -> str:
-    """``scheme://host`` that all names share, for the heading to say once; "" if there is none."""
-    names = [row.name for row in shown[:-1] if not row.name.startswith("(")]
-    if group_by not in ("endpoint", "url") or not names:
-        return ""
-    scheme, mark, rest = names[0].partition("://")
-    origin = scheme + mark + rest.partition("/")[0]
-    return origin if mark and all(name.startswith(origin + "/") for name in names) else ""
 
 
 def _headline(total: Row, wall_s: float) -> list[str]:
@@ -158,19 +149,11 @@ def _phases(results: Results, scale: TimeScale, width: int) -> list[str]:
 
 
 def _errors(results: Results, width: int) -> list[str]:
-    """A line a class with its count, and below it the first of its kind."""
-    rows = plain_rows(results.errors)
-    if not rows:
-        return []
-    label = max(len(name) for name, _ in rows)
-    digits = max(len(count_text(row["count"])) for _, row in rows)
-    lines = ["errors, each with its first example"]
-    for name, row in rows:
-        head = f"{'':{GAP}}{name:<{label}}{'':{GAP}}{count_text(row['count']):>{digits}}{'':{GAP}}"
-        lines.append(head + shorten(plain(row["example_url"]), width - len(head)))
-        if row["example_detail"]:
-            lines.append(" " * len(head) + plain(row["example_detail"]))
-    return lines
+    errors = [
+        FailedClass(name, row["count"], row["example_url"], row["example_detail"])
+        for name, row in plain_rows(results.errors)
+    ]
+    return error_lines(errors, width)
 
 
 def _statuses(statuses: dict[int, int]) -> list[str]:

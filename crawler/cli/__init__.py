@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from crawler.cli.compare_command import compare_command
 from crawler.cli.completion import answer_shell, completion_command
 from crawler.cli.demo import demo_command
 from crawler.cli.failures import guarded
@@ -29,7 +30,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 command_line: Final = VerbGroup(
     "crawl",
     default=run_command,
-    verbs=[demo_command, completion_command],
+    verbs=[compare_command, demo_command, completion_command],
     options=[
         click.Option(
             ["--version"],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from crawler.compared import TOTAL
 from crawler.report.columns import GAP, column_widths, columns, cut, plain, shorten, table
+from crawler.report.listing import common_origin
 from crawler.report.units import UNSUPPORTED, TimeScale, count_text, time_scales
 from crawler.shifts import LEVEL
 
@@ -73,7 +74,7 @@ def _endpoints(comparison: Comparison, width: int) -> list[str]:
     """The table of the chosen metric: endpoints, then all."""
     shown = [*comparison.rows[:MOST_ROWS], comparison.total]
     scale = _scale(comparison, shown, width)
-    origin = _common_origin(comparison)
+    origin = _origin(comparison)
     names = [plain(row.name.removeprefix(origin)) for row in shown]
     headings = _headings(comparison)
     cells = _padded([_metric_cells(row, scale) for row in shown], headings[-1])
@@ -176,7 +177,7 @@ def _errors(comparison: Comparison, width: int) -> list[str]:
         rows.append(comparison.total)
     if not rows:
         return []
-    origin = _common_origin(comparison)
+    origin = _origin(comparison)
     names = [plain(row.name.removeprefix(origin)) for row in rows]
     cells = _padded(
         [
@@ -290,14 +291,8 @@ def _called(row: Compared) -> str:
     return "all requests" if row.name == TOTAL else plain(shorten(row.name, 60))
 
 
-def _common_origin(comparison: Comparison) -> str:
-    """``scheme://host`` that all endpoints share, for the heading to say once; "" without one."""
-    names = [row.name for row in comparison.rows]
-    if comparison.group_by not in ("endpoint", "url") or not names:
-        return ""
-    scheme, mark, rest = names[0].partition("://")
-    origin = scheme + mark + rest.partition("/")[0]
-    return origin if mark and all(name.startswith(origin + "/") for name in names) else ""
+def _origin(comparison: Comparison) -> str:
+    return common_origin(comparison.group_by, [row.name for row in comparison.rows])
 
 
 def _percent(share: float) -> str:

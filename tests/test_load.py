@@ -97,21 +97,28 @@ def test_a_ramp_ends_by_itself_and_names_its_stages() -> None:
     assert ends == [102.0]
 
 
-def test_what_was_due_and_never_asked_for_is_counted() -> None:
-    """Of a schedule that was not kept up with, the rest up to the end is left over."""
+def test_what_was_due_and_never_begun_is_counted() -> None:
+    """Of a schedule that was not kept up with, the rest up to the end was never begun."""
     load = Load(duration_s=10.0, schedule=Schedule(parse_rate("10").stages))
     pace = Pace(load, WORKLOAD, lambda _: None, Clock(0))
     pace.begin(100.0)
     assert len(list(islice(pace, 30))) == 30
-    assert pace.left_over() == 70
+    assert (pace.never_begun(28), pace.never_begun(100)) == (72, 0)
 
 
-def test_what_is_due_by_now_is_told_from_what_was_given_out_ahead() -> None:
-    """Targets given out before their moment are not yet due."""
+def test_a_closed_loop_leaves_nothing_unbegun() -> None:
+    """Nothing is due in a closed loop but what a free connection takes."""
+    load = Load(duration_s=10.0)
+    pace = Pace(load, WORKLOAD, lambda _: None, Clock(0))
+    pace.begin(100.0)
+    assert (len(list(islice(pace, 30))), pace.due_by(105.0), pace.never_begun(28)) == (30, 30, 0)
+
+
+def test_what_is_due_by_now_is_counted_whether_it_was_given_out_or_not() -> None:
+    """The schedule alone says what is due."""
     load = Load(requests=10, schedule=Schedule(parse_rate("10").stages))
     pace = Pace(load, WORKLOAD, lambda _: None, Clock(0))
     pace.begin(100.0)
-    list(pace)
     assert [pace.due_by(now_s) for now_s in (99.0, 100.0, 100.25, 200.0)] == [0, 1, 3, 10]
 
 

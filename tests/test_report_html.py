@@ -110,7 +110,9 @@ def test_the_figures_of_the_page_are_those_of_the_document() -> None:
     assert cells.tiles[:7] == texts(*expected, total["response"]["max_ms"])
     for row, group in zip(cells.rows("groups"), told["groups"], strict=True):
         times = group["response"]
-        percentiles = [times["percentiles"][name]["value_ms"] for name in ("p50", "p90", "p95", "p99")]
+        percentiles = [
+            times["percentiles"][name]["value_ms"] for name in ("p50", "p90", "p95", "p99")
+        ]
         counts = [group["name"], group["requests"], group["rate_per_s"], group["failed_share"]]
         figures = [times["mean_ms"], *percentiles, times["max_ms"], group["bytes"]]
         assert row == texts(*counts, *figures)
@@ -136,7 +138,9 @@ def test_the_other_tables_are_those_of_the_document() -> None:
     phases = [[p["phase"], p["count"], p["mean_ms"], p["p50_ms"]] for p in told["phases"]]
     assert [row[:4] for row in cells.rows("phases")] == [texts(*row) for row in phases]
     slow = told["slowest"][0]
-    assert cells.rows("slowest")[0][:3] == texts(slow["url"], slow["response_ms"], slow["elapsed_ms"])
+    assert cells.rows("slowest")[0][:3] == texts(
+        slow["url"], slow["response_ms"], slow["elapsed_ms"]
+    )
     (error,) = told["errors"]
     assert cells.rows("errors")[0][:3] == texts(error["error"], 30, 30 / 12_000)
     assert cells.rows("statuses") == [texts(200, 11_970, 11_970 / 12_000)]
@@ -233,7 +237,9 @@ def test_several_runs_are_overlaid(tmp_path: Path, browser: Browser) -> None:
     path = tmp_path / "runs.html"
     path.write_text(to_html(report_of_runs()), encoding="utf-8")
     browser.open(path)
-    curves = browser.value("document.querySelector('[data-chart=percentiles]').data.map(t => t.name)")
+    curves = browser.value(
+        "document.querySelector('[data-chart=percentiles]').data.map(t => t.name)"
+    )
     assert curves == ["r0", "r1", "r2"]
     starts = browser.value("document.querySelector('[data-chart=timeline]').data.map(t => t.x[0])")
     assert set(starts) == {0}
@@ -304,7 +310,9 @@ def test_a_million_records_make_a_small_page_soon() -> None:
     rng = np.random.default_rng(9)
     names = tuple(f"http://127.0.0.1:8000/api/v1/endpoint-{i}" for i in range(1000))
     blocks = [
-        block_of(rng.lognormal(2, 1, 250_000), names=names, started_s=STARTED_S + 600 * i, seconds=600)
+        block_of(
+            rng.lognormal(2, 1, 250_000), names=names, started_s=STARTED_S + 600 * i, seconds=600
+        )
         for i in range(4)
     ]
     report = report_of(*blocks)

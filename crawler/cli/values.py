@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from crawler.durations import duration_s as duration_s
@@ -25,6 +26,8 @@ _BYTES: Final = {**_DECIMAL, **_BINARY}
 # Digits are bounded so that no text, however long, costs time or overflows.
 _NUMBER: Final = r"([0-9]{1,15})(?:\.([0-9]{1,9}))?"
 _SIZE: Final = re.compile(_NUMBER + r"\s?([a-z]*)", re.IGNORECASE)
+_AGO: Final = re.compile(r"([0-9]{1,9})\s?([smhd])")
+_AGO_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
 _WEIGHT: Final = re.compile(_NUMBER)
 _PERCENT: Final = re.compile(_NUMBER + "%")
@@ -78,6 +81,24 @@ def max_errors(text: str, option: str) -> MaxErrors:
     if _PERCENT.fullmatch(stripped) and (percent := float(stripped[:-1])) <= 100:
         return MaxErrors(percent=percent)
     raise UsageError(f"{option}: {text!r} is no limit; give a count as 10, or a share as 0.5%")
+
+
+def moment_s(text: str, option: str, *, now_s: float) -> float:
+    """Seconds of the epoch of an ISO 8601 time or date, UTC where it names no zone, or of so long
+    before ``now_s``: ``90s``, ``15m``, ``2h``, ``7d``.
+    """
+    stripped = text.strip()
+    ago = _AGO.fullmatch(stripped)
+    try:
+        if ago is not None:
+            return now_s - int(ago[1]) * _AGO_SECONDS[ago[2]]
+        moment = datetime.fromisoformat(stripped)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option}: {text!r} is no time; give one as 2025-11-23T14:30 (UTC), "
+            "2025-11-23T14:30+01:00, 2025-11-23, or as 15m, 2h or 7d ago"
+        ) from None
 
 
 def names(text: str, option: str) -> tuple[str, ...]:

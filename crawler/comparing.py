@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 from typing import Final, Literal
 
@@ -30,6 +31,8 @@ _SAME_LIST: Final = 0.95
 _SAME_MIX: Final = 0.05
 """Share of requests that may go to other endpoints before the total compares another mix."""
 _SAME_RATE: Final = 0.05
+_DEPENDENT: Final = 2.0
+"""Dispersion from which on intervals are clearly too narrow: by 1.4."""
 
 Warn = Callable[[str], None]
 Asked = Literal["auto", "service", "response"]
@@ -133,6 +136,7 @@ def _notes(comparison: Comparison, reports: list[Report]) -> Iterator[str]:
     if reports[0].figures.runs == reports[1].figures.runs:
         yield f"both sides are the same requests, of {_runs(reports[0])}"
     yield from _of_saturation(reports)
+    yield from _of_dependence(comparison, reports)
     yield from _of_loads(comparison, reports)
     yield from _of_lists(comparison, reports)
 
@@ -141,6 +145,18 @@ def _of_saturation(reports: list[Report]) -> Iterator[str]:
     for side, report in zip(("old", "new"), reports, strict=True):
         for warning in report.audit.warnings:
             yield f"{side}: {warning}"
+
+
+def _of_dependence(comparison: Comparison, reports: list[Report]) -> Iterator[str]:
+    """All tests take requests as independent; how far from it a run was can be measured."""
+    for side, report in zip(("old", "new"), reports, strict=True):
+        times = report.figures.timeline.dispersion(comparison.plan.q)
+        if times > _DEPENDENT:
+            yield (
+                f"{side}: its latency wavered, {times:.1f} times as much from second to second as "
+                f"chance would have it: take intervals as {sqrt(times):.1f} times as wide, or "
+                "compare several runs"
+            )
 
 
 def _of_loads(comparison: Comparison, reports: list[Report]) -> Iterator[str]:
@@ -180,6 +196,8 @@ def _of_lists(comparison: Comparison, reports: list[Report]) -> Iterator[str]:
         )
     if any(OTHER in report.figures.groups for report in reports):
         yield "endpoints beyond the first 1,000 of a log are compared in the total only"
+    if not comparison.rows and comparison.only_old and comparison.group_by == "endpoint":
+        yield "no endpoint is in both logs; --group-by path compares them whatever their host"
     moved = _moved(reports)
     if moved > _SAME_MIX:
         yield (

@@ -11,7 +11,8 @@ from crawler.compared import Plan
 from crawler.comparing import LogSide, compare_logs, default_runs
 from crawler.errors import UsageError
 from crawler.report.comparison_machine import to_json
-from crawler.report.comparison_text import broken_lines, render
+from crawler.report.comparison_text import render
+from crawler.report.comparison_words import broken_lines
 
 if TYPE_CHECKING:
     from crawler.compared import Comparison

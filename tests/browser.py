@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-TIMEOUT_S = 30
-
 
 def chromium_path() -> str:
     """Where Chromium is; the test skips where it is not. In CI it is installed."""

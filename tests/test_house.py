@@ -182,6 +182,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "idna": ("urls.py",),
     "pyarrow": ("export.py", "log_arrow.py"),
     "plotly": ("report/page.py",),
+    "pytest": ("pytest_plugin.py",),
 }
 """Each third party (and ``multiprocessing``) and the files, or folders, that may import it."""
 

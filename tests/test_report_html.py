@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import sys
 import time
-from base64 import b64decode
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +16,11 @@ from crawler.errors import UsageError
 from crawler.report.html import to_html
 from crawler.report.latency_machine import document
 from crawler.report.model import Report
-from tests.browser import Browser, chromium
+from tests.browser import Browser
+from tests.pages import DESKTOP, PHONE, Cells, drawn, embedded, texts
 from tests.report_cases import HOSTILE, STARTED_S, block_of, note_of, report_of
 
 NAMES = tuple(f"http://h/{name}" for name in ("items", "users", "orders?&<b>", "health"))
-PHONE, DESKTOP = 390, 1280
 
 
 def busy_report() -> Report:
@@ -43,50 +39,6 @@ def report_of_runs() -> Report:
         for i in range(3)
     ]
     return report_of(*blocks)
-
-
-class Cells(HTMLParser):
-    """The exact values of a page's cells, table by table, row by row; and all that is read."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tables: dict[str, list[list[str | None]]] = {}
-        self.tiles: list[str | None] = []
-        self.tags: list[str] = []
-        self._table: list[list[str | None]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        if tag == "table":
-            self._table = self.tables[str(given["data-table"])] = []
-        elif tag == "tr":
-            self._table.append([])
-        elif tag == "td" or (tag == "th" and given.get("scope") == "row"):
-            self._table[-1].append(given.get("data-value"))
-        elif tag == "dd":
-            self.tiles.append(given.get("data-value"))
-
-    def rows(self, key: str) -> list[list[str | None]]:
-        return self.tables[key][1:]
-
-
-def embedded(page: str, key: str) -> str:
-    """What a page holds compressed."""
-    found = re.search(rf'<script type="application/gzip" id="{key}">([^<]*)</script>', page)
-    assert found is not None
-    return gzip.decompress(b64decode(found[1])).decode()
-
-
-def texts(*values: object) -> list[str | None]:
-    return [None if value is None else str(value) for value in values]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +62,9 @@ def test_the_figures_of_the_page_are_those_of_the_document() -> None:
     assert cells.tiles[:7] == texts(*expected, total["response"]["max_ms"])
     for row, group in zip(cells.rows("groups"), told["groups"], strict=True):
         times = group["response"]
-        percentiles = [times["percentiles"][name]["value_ms"] for name in ("p50", "p90", "p95", "p99")]
+        percentiles = [
+            times["percentiles"][name]["value_ms"] for name in ("p50", "p90", "p95", "p99")
+        ]
         counts = [group["name"], group["requests"], group["rate_per_s"], group["failed_share"]]
         figures = [times["mean_ms"], *percentiles, times["max_ms"], group["bytes"]]
         assert row == texts(*counts, *figures)
@@ -136,7 +90,9 @@ def test_the_other_tables_are_those_of_the_document() -> None:
     phases = [[p["phase"], p["count"], p["mean_ms"], p["p50_ms"]] for p in told["phases"]]
     assert [row[:4] for row in cells.rows("phases")] == [texts(*row) for row in phases]
     slow = told["slowest"][0]
-    assert cells.rows("slowest")[0][:3] == texts(slow["url"], slow["response_ms"], slow["elapsed_ms"])
+    assert cells.rows("slowest")[0][:3] == texts(
+        slow["url"], slow["response_ms"], slow["elapsed_ms"]
+    )
     (error,) = told["errors"]
     assert cells.rows("errors")[0][:3] == texts(error["error"], 30, 30 / 12_000)
     assert cells.rows("statuses") == [texts(200, 11_970, 11_970 / 12_000)]
@@ -153,9 +109,9 @@ def test_a_page_is_drawn_without_an_error_or_a_request(
     assert browser.complaints() == []
     assert browser.requests() == [busy.as_uri()]
     assert browser.value("document.documentElement.scrollWidth") == width
-    drawn = browser.value("[...document.querySelectorAll('.chart')].map(c => c.dataset.chart)")
-    assert drawn == ["timeline", "percentiles", "histogram", "phases"]
-    for chart in drawn:
+    charts = browser.value("[...document.querySelectorAll('.chart')].map(c => c.dataset.chart)")
+    assert charts == ["timeline", "percentiles", "histogram", "phases"]
+    for chart in charts:
         marks = f"document.querySelectorAll('[data-chart={chart}] :is(.js-line, .point path)')"
         assert browser.value(f"{marks}.length") > 0, chart
     paper = browser.value("getComputedStyle(document.body).backgroundColor")
@@ -173,7 +129,8 @@ CONTRAST = """
       if (!rgb.endsWith(", 0)")) return rgb;
     }
   };
-  const texts = document.querySelectorAll("h1, h2, p, dt, dd, small, th, td, caption, figcaption, li");
+  const texts = document.querySelectorAll(
+    "h1, h2, p, dt, dd, small, th, td, caption, figcaption, li");
   return Math.min(...[...texts].map((e) => {
     const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
     return (a + 0.05) / (b + 0.05);
@@ -199,16 +156,21 @@ def test_texts_have_contrast_in_both_schemes_and_the_button_switches(
 def test_a_heading_sorts_its_table(busy: Path, browser: Browser) -> None:
     """A press sorts from the largest, a second from the smallest, names from A; and says so."""
     browser.open(busy)
-    names = "[...document.querySelectorAll('[data-table=groups] tbody tr')].map(r => r.cells[{}].dataset.value)"
-    press = "document.querySelectorAll('[data-table=groups] thead button')[{}].click()"
-    browser.value(press.format(9))
-    values = [float(value) for value in browser.value(names.format(9))]
+
+    def pressed(column: int) -> list[str]:
+        """What a column holds, from top to bottom, once its heading was pressed."""
+        browser.value(
+            f"document.querySelectorAll('[data-table=groups] th button')[{column}].click()"
+        )
+        rows = "[...document.querySelectorAll('[data-table=groups] tbody tr')]"
+        held: list[str] = browser.value(f"{rows}.map(row => row.cells[{column}].dataset.value)")
+        return held
+
+    values = [float(value) for value in pressed(9)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == len(NAMES)
-    browser.value(press.format(9))
-    assert [float(value) for value in browser.value(names.format(9))] == values[::-1]
-    browser.value(press.format(0))
-    assert browser.value(names.format(0)) == sorted(NAMES)
+    assert [float(value) for value in pressed(9)] == values[::-1]
+    assert pressed(0) == sorted(NAMES)
     sorted_by = "[...document.querySelectorAll('[aria-sort]')].map(h => h.cellIndex + h.ariaSort)"
     assert browser.value(sorted_by) == ["0ascending"]
 
@@ -217,14 +179,13 @@ def test_the_charts_draw_the_document(busy: Path, browser: Browser) -> None:
     """What plotly was given is the document's: each bin, each point of the curve, each phase."""
     total: dict[str, Any] = document(busy_report())["total"]  # type: ignore[assignment]
     browser.open(busy)
-    data = "document.querySelector('[data-chart={}]').data.map(t => ({{name: t.name, x: t.x, y: t.y}}))"
-    p95 = browser.value(data.format("timeline"))[1]
+    p95 = drawn(browser, "timeline")[1]
     assert p95["y"] == [bin_["p95_ms"] for bin_ in total["timeline"]]
-    curve = browser.value(data.format("percentiles"))[0]
+    curve = drawn(browser, "percentiles")[0]
     assert curve["y"] == [point["ms"] for point in total["curve"]]
     assert curve["x"][5] == pytest.approx(2.0)
     assert curve["x"][-1] == total["ok"]
-    phases = browser.value(data.format("phases"))
+    phases = drawn(browser, "phases")
     assert [trace["name"] for trace in phases] == ["dns", "connect", "tls", "wait", "receive"]
 
 
@@ -233,7 +194,9 @@ def test_several_runs_are_overlaid(tmp_path: Path, browser: Browser) -> None:
     path = tmp_path / "runs.html"
     path.write_text(to_html(report_of_runs()), encoding="utf-8")
     browser.open(path)
-    curves = browser.value("document.querySelector('[data-chart=percentiles]').data.map(t => t.name)")
+    curves = browser.value(
+        "document.querySelector('[data-chart=percentiles]').data.map(t => t.name)"
+    )
     assert curves == ["r0", "r1", "r2"]
     starts = browser.value("document.querySelector('[data-chart=timeline]').data.map(t => t.x[0])")
     assert set(starts) == {0}
@@ -288,6 +251,18 @@ def test_nothing_is_drawn_of_nothing(tmp_path: Path, browser: Browser) -> None:
         assert browser.complaints() == [], name
 
 
+def test_a_legend_shows_and_hides_its_lines(busy: Path, browser: Browser) -> None:
+    """A press on a name takes its line out of the chart, and says so; another brings it back."""
+    browser.open(busy)
+    button = "document.querySelector('#time .legend button')"
+    seen = "document.querySelector('[data-chart=timeline]').data[0].visible ?? true"
+    assert browser.value(f"{button}.textContent") == "p50"
+    for visible in (False, True):
+        browser.value(f"{button}.click()")
+        assert browser.value(seen) is visible
+        assert browser.value(f"{button}.ariaPressed") == str(visible).lower()
+
+
 def test_a_page_is_accessible_in_form() -> None:
     """One main heading, a caption for each table, a label for each chart, a language."""
     page = to_html(busy_report())
@@ -304,7 +279,9 @@ def test_a_million_records_make_a_small_page_soon() -> None:
     rng = np.random.default_rng(9)
     names = tuple(f"http://127.0.0.1:8000/api/v1/endpoint-{i}" for i in range(1000))
     blocks = [
-        block_of(rng.lognormal(2, 1, 250_000), names=names, started_s=STARTED_S + 600 * i, seconds=600)
+        block_of(
+            rng.lognormal(2, 1, 250_000), names=names, started_s=STARTED_S + 600 * i, seconds=600
+        )
         for i in range(4)
     ]
     report = report_of(*blocks)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from crawler.report import cells
 from crawler.report.comparison_machine import document
-from crawler.report.comparison_text import broken_lines
+from crawler.report.comparison_words import broken_lines
 from crawler.report.markup import (
     Cell,
     Markup,

@@ -288,7 +288,9 @@ def run_options() -> set[str]:
 @EACH_PAGE
 def test_every_option_of_the_docs_exists(page: Path, run_options: set[str]) -> None:
     """An option that a page names is one of the command's, or of the scripts'."""
-    known = run_options | options_of(crawl("demo", "--help").stdout) | {"--version"}
+    known = run_options | {"--version"}
+    for verb in ("demo", "report"):
+        known |= options_of(crawl(verb, "--help").stdout)
     scripts = (ROOT / "scripts").rglob("*")
     in_scripts = " ".join(path.read_text() for path in scripts if path.is_file() and _is_text(path))
     unknown = {option for option in options_in(page) - known if f'"{option}"' not in in_scripts}

@@ -89,7 +89,8 @@ class Benchmark:
     def __init__(self, plan: Plan, watch: Watch | None = None) -> None:
         self._plan = plan
         self._watch = watch
-        self._settings = replace(plan.settings, retries=0)
+        group_by = ARM if plan.split else plan.settings.group_by
+        self._settings = replace(plan.settings, retries=0, group_by=group_by)
         self._pace = Pace(plan.load, plan.workload, self._end_at)
         self._crawling = Crawling(self._job())
         self._collector = Collector(self._crawling.run)
@@ -179,7 +180,7 @@ class Benchmark:
         self._gather()
         if self._figures.total.ok + self._warmup_ok:
             return
-        self._gave_up = f"nothing succeeded in {self._done:,} requests{self._cause}"
+        self._gave_up = f"no request succeeded{self._cause}"
         self.stop(0.0)
 
     def _second(self) -> None:
@@ -228,7 +229,7 @@ class Benchmark:
 
     def _note(self, clock: RunClock, machine_share: float | None) -> RunNote:
         load, settings = self._plan.load, self._settings
-        never = self._pace.left_over() + self._pace.given - self._done - self._dropped
+        never = self._pace.never_begun(self._done + self._dropped)
         processes = max(1, settings.processes)
         return RunNote(
             run=self._crawling.run,
@@ -244,7 +245,7 @@ class Benchmark:
             schedule=load.words,
             rate_per_s=None if load.schedule is None else _fastest(load),
             unfinished=self._dropped,
-            unsent=max(0, never) if load.schedule is not None and self._gave_up is None else 0,
+            unsent=never if self._gave_up is None else 0,
         )
 
 

@@ -8,10 +8,10 @@ warm-up comes first in either; it is recorded, flagged, and left out of what is 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import inf, nextafter
 
 from crawler.errors import UsageError
 from crawler.record import STAGE, WARMUP, Target
@@ -83,12 +83,17 @@ class Pace:
         self._kept = 0
         self._end_s: float | None = None
         self._targets = workload.targets()
-        self._dues: deque[float] = deque()
+        self._moments_s: Iterator[float] = iter(())
+        self._next_due_s = inf
+        self._due = 0
         self._warm = {STAGE: WARMUP}
 
     def begin(self, zero_s: float) -> None:
         """Set the moment from which everything is counted."""
         self.zero_s = zero_s
+        if self.load.schedule is not None:
+            self._moments_s = (zero_s + offset_s for offset_s in self._offsets(self.load.schedule))
+            self._next_due_s = next(self._moments_s, inf)
         if not self.load.warmup_requests:
             self._measure_from(zero_s + self.load.warmup_s)
 
@@ -99,16 +104,19 @@ class Pace:
             yield target
 
     def due_by(self, now_s: float) -> int:
-        """How many of the targets given were due by now."""
-        while self._dues and self._dues[0] <= now_s:
-            self._dues.popleft()
-        return self.given - len(self._dues)
+        """How many requests were due by now, asked for or not; in a closed loop those given out."""
+        if self.load.schedule is None:
+            return self.given
+        while self._next_due_s <= now_s:
+            self._due += 1
+            self._next_due_s = next(self._moments_s, inf)
+        return self._due
 
-    def left_over(self) -> int:
-        """How many were due before the end and never asked for; to be called after it."""
+    def never_begun(self, begun: int) -> int:
+        """How many were due before the end, beside the ``begun``; to be called after it."""
         if self.load.schedule is None or self._end_s is None:
             return 0
-        return sum(1 for _ in self)
+        return max(0, self.due_by(nextafter(self._end_s, 0.0)) - begun)
 
     def _closed(self) -> Iterator[Target]:
         for target in self._targets:
@@ -119,7 +127,7 @@ class Pace:
 
     def _open(self, schedule: Schedule) -> Iterator[Target]:
         staged = len(schedule.stages) > 1
-        for offset_s in islice(schedule.offsets(), self.given, None):
+        for offset_s in schedule.offsets():
             due_s = self.zero_s + offset_s
             if self._is_over(due_s):
                 return
@@ -127,8 +135,11 @@ class Pace:
             if staged and target.fields.get(STAGE) != WARMUP:
                 stage = str(1 + (schedule.stage_at(offset_s) or 0))
                 target = target._replace(fields={**target.fields, STAGE: stage})
-            self._dues.append(due_s)
             yield target
+
+    def _offsets(self, schedule: Schedule) -> Iterator[float]:
+        """The moments of all requests, as many as were asked for, warm-up included."""
+        return islice(schedule.offsets(), self.load.total)
 
     def _flagged(self, target: Target, moment_s: float) -> Target:
         """Count the target as warm-up, and say so in it, or as what is measured."""

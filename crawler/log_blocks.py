@@ -55,7 +55,7 @@ class Selection:
         """Tell for each row whether it counts."""
         chosen = np.ones(len(columns), np.bool_)
         if self.run is not None:
-            fits = np.array([name.startswith(self.run) for name in columns.run.names])
+            fits = np.array([name.startswith(self.run) for name in columns.run.names], np.bool_)
             chosen &= fits[columns.run.codes]
         if self.since_s is not None:
             chosen &= columns.started_s >= self.since_s

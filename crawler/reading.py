@@ -226,7 +226,8 @@ def _last_run(log: LogFile) -> str:
         run: str = parse(line or b"")["run"]
     except BadLineError:  # a gzip file, or a last line that is no record
         reader = BlockReader("status", bad=lambda _log, _bad: None)
-        run = deque((block.run for block in reader.blocks(LogFile(log.path))), maxlen=1).pop()
+        last = deque((block.run for block in reader.blocks(LogFile(log.path))), maxlen=1)
+        run = last.pop() if last else ""
     return run
 
 

@@ -121,6 +121,17 @@ def _stream(job: Job) -> Iterator[Record]:
         crawling.finish()
 
 
+def with_options(settings: Settings, options: dict[str, Any]) -> Settings:
+    """``settings`` with ``options``, fields of them by name; raises ``UsageError``."""
+    known = [each.name for each in fields(Settings)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise UsageError(f"there is no option {name}: {hint}")
+    return replace(settings, **options)
+
+
 def _job(
     urls: Iterable[str | Target],
     out: str | os.PathLike[str] | None,
@@ -143,15 +154,9 @@ def _job(
         )
     if session is not None and not hasattr(session, "adapters"):
         raise UsageError(f"session is of type {type(session).__name__}: give a requests.Session")
-    known = [each.name for each in fields(Settings)]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
-            raise UsageError(f"there is no option {name}: {hint}")
     return Job(
         targets=targets_from(urls),
-        settings=replace(settings or Settings(), **options),
+        settings=with_options(settings or Settings(), options),
         out=None if out is None else Path(out),
         keep_lines=keep_lines,
         take=take,

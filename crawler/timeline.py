@@ -19,6 +19,9 @@ _LOWEST: Final = -10
 _BUCKETS: Final = 31 * _PARTS
 """From ``2**-10`` ms (1 us) to ``2**21`` ms (35 minutes); what lies outside counts as those."""
 
+_LEAST_EXPECTED: Final = 5
+_LEAST_BINS: Final = 5
+
 
 class Bin(NamedTuple):
     """One stretch of time: requests begun in it. Latencies are of successes, NaN without any."""
@@ -64,6 +67,28 @@ class Timeline:
         if not len(held):
             return []
         return [self._bin(i) for i in range(int(held[0]), int(held[-1]) + 1)]
+
+    def dispersion(self, q: float) -> float:
+        """How much more the bins differ than independent requests would: about 1 if they are.
+
+        Pearson's chi-square over its degrees of freedom, of the successes of each bin that are
+        below the ``q``-quantile of all (McCullagh & Nelder, "Generalized Linear Models", 1989,
+        section 4.5); intervals that take requests as independent are too narrow by its root. Bins
+        of fewer than 5 expected on either side are left out; NaN below 5 bins.
+        """
+        totals = np.cumsum(self._counts.sum(0))
+        if not len(self._counts) or not totals[-1]:
+            return nan
+        edge = int(np.argmin(np.abs(totals / totals[-1] - q)))
+        share = totals[edge] / totals[-1]
+        requests = self._counts.sum(1)
+        kept = requests * min(share, 1 - share) >= _LEAST_EXPECTED
+        if kept.sum() < _LEAST_BINS:
+            return nan
+        below = self._counts[kept, : edge + 1].sum(1)
+        expected = requests[kept] * share
+        squares = (below - expected) ** 2 / (expected * (1 - share))
+        return float(squares.sum() / (kept.sum() - 1))
 
     def _bin(self, i: int) -> Bin:
         counts = np.cumsum(self._counts[i])

@@ -8,40 +8,37 @@ the new one; what varies within a log is the business of the error share. Memory
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
+
+from crawler.blocks import Block, Ints
 from crawler.compared import StatusFlip, UrlChanges
-from crawler.record import STAGE, WARMUP
+from crawler.record import ERROR_CLASSES
 
 MOST_URLS: Final = 100_000
 """Different URLs of a log that are kept, some 20 MB."""
-EXAMPLES: Final = 5
-_VARIES: Final = "(varies)"
-
-Row = Mapping[str, Any]
+EXAMPLES: Final = 3
+_ERRORS_FROM: Final = 1 << 20
+"""Outcomes below this are status codes, from here on error classes."""
+_OUTCOMES: Final = 1 << 21
+_VARIES: Final = -1
 
 
 class UrlOutcomes:
-    """What each URL of a log came to: a status, an error class, or now this and now that."""
+    """What each URL of a log came to: a status, an error class, or now this and now that.
 
-    def __init__(self, limit: int = MOST_URLS) -> None:
-        self.limit = limit
+    Takes in blocks that are grouped by URL, until there are more than ``limit`` URLs.
+    """
+
+    def __init__(self, blocks: Iterable[Block], limit: int = MOST_URLS) -> None:
         self.full = False
-        self._outcomes: dict[str, str] = {}
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Take in parsed lines of a log (see ``codec.parse``), warm-up left out."""
-        for row in rows:
-            if row.get(STAGE) != WARMUP:
-                self._add(row["url"], _outcome(row))
+        self._outcomes: dict[str, int] = {}
+        for block in blocks:
+            self._add(block)
+            self.full = len(self._outcomes) > limit
             if self.full:
                 return
-
-    def _add(self, url: str, outcome: str) -> None:
-        known = self._outcomes.setdefault(url, outcome)
-        if known != outcome:
-            self._outcomes[url] = _VARIES
-        self.full = len(self._outcomes) > self.limit
 
     def changes_to(self, new: UrlOutcomes) -> UrlChanges | None:
         """Hold a later log against this one; None where either has too many URLs."""
@@ -58,22 +55,34 @@ class UrlOutcomes:
             flips=_flips(self._outcomes, new._outcomes),
         )
 
+    def _add(self, block: Block) -> None:
+        pairs = np.unique(block.group * _OUTCOMES + _outcomes_of(block))
+        groups, outcomes = np.divmod(pairs, _OUTCOMES)
+        for group, outcome in zip(groups.tolist(), outcomes.tolist(), strict=True):
+            url = block.names[group]
+            if self._outcomes.setdefault(url, outcome) != outcome:
+                self._outcomes[url] = _VARIES
 
-def _flips(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[StatusFlip, ...]:
+
+def _outcomes_of(block: Block) -> Ints:
+    """Give the status of each row, or its error class where there was no reply."""
+    status = np.minimum(block.status, _ERRORS_FROM - 1)
+    return np.where(status > 0, status, _ERRORS_FROM + np.maximum(block.error, 0))
+
+
+def _flips(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[StatusFlip, ...]:
     """Give the flips of one kind together, the most frequent kind first."""
-    flipped: dict[tuple[str, str], list[str]] = {}
+    flipped: dict[tuple[int, int], list[str]] = {}
     for url, before in old.items():
         after = new.get(url, before)
         if before != after and _VARIES not in (before, after):
             flipped.setdefault((before, after), []).append(url)
     ordered = sorted(flipped.items(), key=lambda each: (-len(each[1]), each[0]))
     return tuple(
-        StatusFlip(before, after, len(urls), tuple(urls[:EXAMPLES]))
+        StatusFlip(_words(before), _words(after), len(urls), tuple(urls[:EXAMPLES]))
         for (before, after), urls in ordered
     )
 
 
-def _outcome(row: Row) -> str:
-    """Give the status code, or the error's class where there was no reply."""
-    status = row.get("status")
-    return str(status if status is not None else row.get("error"))
+def _words(outcome: int) -> str:
+    return str(outcome) if outcome < _ERRORS_FROM else ERROR_CLASSES[outcome - _ERRORS_FROM]

@@ -26,7 +26,8 @@ _MOST_DIGITS: Final = 9
 class Verdict:
     """What came of a threshold, in the unit of its limit.
 
-    ``low`` and ``high`` bound ``measured`` with 95 % confidence, NaN where that bound is not known.
+    ``low`` and ``high`` bound ``measured`` with 95 % confidence; NaN where that bound is not known,
+    and of a count, a rate, a minimum or a maximum, which are what they are.
     ``grey`` tells that the limit lies between them: another run could end differently. ``words``
     are a line that says all of it.
     """
@@ -49,6 +50,7 @@ class _Measured(NamedTuple):
     facts: str = ""
     doubts: str = ""
     missing: str = ""
+    is_fact: bool = False
 
 
 def judge(threshold: Threshold, figures: Figures, main: Histogram) -> Verdict:
@@ -63,11 +65,7 @@ def judge(threshold: Threshold, figures: Figures, main: Histogram) -> Verdict:
 
 def _in_doubt(threshold: Threshold, found: _Measured) -> bool:
     """Whether the limit is within the bounds; that no request ever fails can never be shown."""
-    if (
-        found.missing
-        or found.low == found.high
-        or (threshold.kind, threshold.limit) == ("share", 0)
-    ):
+    if found.missing or found.is_fact or (threshold.kind, threshold.limit) == ("share", 0):
         return False
     low = -inf if isnan(found.low) else found.low
     high = inf if isnan(found.high) else found.high
@@ -94,18 +92,22 @@ def _missing(why: str) -> _Measured:
     return _Measured(nan, nan, nan, missing=why)
 
 
+def _fact(value: float, facts: str = "") -> _Measured:
+    return _Measured(value, nan, nan, facts, is_fact=True)
+
+
 def _rate(figures: Figures) -> _Measured:
     rate = figures.rate_per_s
     if isnan(rate):
         return _missing("there is no rate: nothing took any time")
     facts = f"{figures.total.requests:,} requests in {_scaled(figures.wall_s * 1000, 3)}"
-    return _Measured(rate, rate, rate, facts)
+    return _fact(rate, facts)
 
 
 def _failures(kind: Kind, failed: int, requests: int) -> _Measured:
     facts = f"{failed:,} of {requests:,} failed"
     if kind == "failures":
-        return _Measured(failed, failed, failed, facts)
+        return _fact(failed, facts)
     return _Measured(failed / requests, *share_bounds(failed, requests), facts)
 
 
@@ -122,8 +124,7 @@ def _of_times(threshold: Threshold, times: Histogram) -> _Measured:
         bounds = mean_bounds(times)
         few = f"too few for a margin of error: {times.count}" if isnan(bounds[0]) else ""
         return _Measured(times.mean, *bounds, doubts=few)
-    extreme = times.min if threshold.kind == "min" else times.max
-    return _Measured(extreme, extreme, extreme)
+    return _fact(times.min if threshold.kind == "min" else times.max)
 
 
 def _percentile(q: float, times: Histogram) -> _Measured:
@@ -173,18 +174,14 @@ def _value(kind: Kind, value: float, digits: int) -> str:
 
 
 def _span(kind: Kind, found: _Measured, digits: int) -> str:
-    """The bounds in words, in one unit; "" where there are none."""
-    low, high = found.low, found.high
-    if low == high or (isnan(low) and isnan(high)):
-        return ""
-    if kind == "share":
-        return f"{_number(low * 100, digits)}-{_number(high * 100, digits)} %"
-    unit, per_ms = _scale(low if isnan(high) else high)
-    if isnan(high):
-        return f"{_number(low * per_ms, digits)} {unit} or more"
-    if isnan(low):
-        return f"{_number(high * per_ms, digits)} {unit} or less"
-    return f"{_number(low * per_ms, digits)}-{_number(high * per_ms, digits)} {unit}"
+    """The bounds in words, in the value's unit; "" where there are none."""
+    unit, scale = ("%", 100.0) if kind == "share" else _scale(found.value)
+    low, high = (
+        "" if isnan(bound) else _number(bound * scale, digits) for bound in (found.low, found.high)
+    )
+    if low and high:
+        return f"{low} {unit}" if low == high else f"{low}-{high} {unit}"
+    return f"{low} {unit} or more" if low else f"{high} {unit} or less" if high else ""
 
 
 def _scaled(ms: float, digits: int) -> str:

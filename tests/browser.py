@@ -10,14 +10,11 @@ import json
 import os
 import shutil
 import subprocess
-from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-TIMEOUT_S = 30
 
 
 def chromium_path() -> str:
@@ -84,11 +81,6 @@ class Browser:
         ]
         said += [str(event["params"]) for event in self._seen("Runtime.exceptionThrown")]
         return said + [event["params"]["entry"]["text"] for event in self._seen("Log.entryAdded")]
-
-    def screenshot(self, path: Path) -> None:
-        """The whole page as a PNG file."""
-        told = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(b64decode(told["data"]))
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol on the page."""

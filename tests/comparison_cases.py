@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from crawler.blocks import Block
+from crawler.codec import encode
 from crawler.figures import Figures
 from crawler.histogram import Histogram
 from crawler.record import ERROR_CLASSES
+from tests.log_cases import plain
 
 HTTP = ERROR_CLASSES.index("http")
 Floats = npt.NDArray[np.float64]
@@ -57,3 +60,16 @@ def drawn(kind: str, size: int | tuple[int, ...], rng: np.random.Generator) -> F
         return 10 * (1 + rng.pareto(1.5, size))
     times = 10 * np.exp(rng.normal(0, 0.5, size))
     return times if kind == "lognormal" else np.ceil(times)
+
+
+def write_log(
+    path: Path, run: str, latencies: Mapping[str, npt.ArrayLike], failed: int = 0, **changes: object
+) -> None:
+    """Append a run to a log: successes by URL with their latencies, then failures of each."""
+    lines = []
+    for url, times in latencies.items():
+        ok = {"url": url, "run": run, **changes}
+        lines += [plain(0, **{**ok, "elapsed_ms": float(ms)}) for ms in np.asarray(times)]
+        lines += [plain(0, **{**ok, "status": 500, "error": "http"})] * failed
+    with path.open("ab") as file:
+        file.writelines(encode(each._replace(seq=seq)) for seq, each in enumerate(lines))

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser import Browser, chromium
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -66,6 +68,13 @@ def demo() -> Iterator[str]:
     """URL of a demo API for the whole session."""
     with demo_process() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium for the whole session; skips where none is installed."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture(autouse=True)

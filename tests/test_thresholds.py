@@ -199,6 +199,13 @@ def test_durations_are_told_in_the_unit_that_suits_them(ms: float, text: str) ->
     assert verdict("max<1m", figures_of([ms])).words == f"max<1m: held: service time {text}"
 
 
+def test_bounds_that_read_alike_are_told_as_one() -> None:
+    """Where the margin is finer than the digits, it is still told that there is one."""
+    found = verdict("p50<100ms", figures_of([152.0] * 1000))
+    assert not found.grey
+    assert found.words.endswith("service time 152 ms (95 % confidence: 152 ms)")
+
+
 def test_too_few_samples_for_a_percentile_are_told() -> None:
     """A percentile of few is judged by nearest rank and never as if it were sure."""
     found = verdict("p99.9<300ms", figures_of(np.linspace(1, 40, 40)))

@@ -12,6 +12,8 @@ from typing import Final
 
 import click
 
+from crawler.cli.bench_command import bench_command
+from crawler.cli.compare_command import compare_command
 from crawler.cli.completion import answer_shell, completion_command
 from crawler.cli.demo import demo_command
 from crawler.cli.failures import guarded
@@ -30,7 +32,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 command_line: Final = VerbGroup(
     "crawl",
     default=run_command,
-    verbs=[report_command, demo_command, completion_command],
+    verbs=[bench_command, report_command, compare_command, demo_command, completion_command],
     options=[
         click.Option(
             ["--version"],

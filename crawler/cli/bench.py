@@ -7,18 +7,23 @@ where nothing succeeded, 130 or 143 where it was stopped.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Final
 
 from crawler.bench import Bench, Benchmark, Plan
 from crawler.calibration import Floor, calibrate
 from crawler.cli.bench_options import BenchOptions, TargetChoice
 from crawler.cli.stopping import StopSignals
+from crawler.figures import Figures
 from crawler.files import write_whole
 from crawler.load import Load
 from crawler.progress import BenchProgress
+from crawler.report.columns import plain
 from crawler.report.latency_text import render
+from crawler.report.model import Report
 from crawler.settings import Settings
 from crawler.targets import open_targets
+from crawler.urls import mask
 from crawler.verdicts import Verdict, judge
 from crawler.workload import Workload
 
@@ -76,8 +81,8 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
     print(render(bench.report), end="")
     if floor is not None:
         print(f"\n{_floor_words(floor)}")
-    if bench.sides is not None:
-        _compare(*bench.sides)
+    if bench.sides is not None and options.targets is not None:
+        _compare(*bench.sides, bench.report, options.targets.urls)
     verdicts = [judge(t, bench.report.figures, bench.report.main) for t in options.thresholds]
     if verdicts:
         print("\nthresholds")
@@ -92,8 +97,18 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
     return _exit_code(bench, verdicts, stopped)
 
 
-def _compare(old: object, new: object) -> None:
-    raise NotImplementedError
+def _compare(a: Figures, b: Figures, report: Report, urls: tuple[str, ...]) -> None:
+    """Say how B differs from A, by the latency that the report means."""
+    from crawler.compared import Plan as Comparing
+    from crawler.comparison import compare
+    from crawler.report import comparison_text
+
+    asked = Comparing(scope="total", latency="response" if report.open_loop else "service")
+    comparison = replace(compare(a, b, asked), old_name="A", new_name="B")
+    print("\nB against A")
+    for name, url in zip("AB", urls, strict=True):
+        print(f"{name}: {plain(mask(url))}")
+    print(f"\n{comparison_text.render(comparison)}", end="")
 
 
 def _exit_code(bench: Bench, verdicts: list[Verdict], stopped: int | None) -> int:
@@ -103,7 +118,7 @@ def _exit_code(bench: Bench, verdicts: list[Verdict], stopped: int | None) -> in
         return 128 + stopped
     broken = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in broken:
-        _say(f"threshold broken: {verdict.words}")
+        _say(verdict.words)
     if broken:
         return EXIT_BROKEN
     return int(bench.gave_up is not None)

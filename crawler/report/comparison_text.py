@@ -6,18 +6,28 @@ At most 80 columns, one unit of time throughout. A change is always given with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isnan
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from crawler.compared import TOTAL
-from crawler.report.columns import GAP, column_widths, columns, cut, plain, shorten, table
+from crawler.report.columns import GAP, column_widths, columns, cut, plain, table
+from crawler.report.comparison_words import (
+    bounds,
+    broken_lines,
+    called,
+    limit,
+    percent,
+    points,
+    share,
+    status,
+    unbroken_line,
+)
+from crawler.report.listing import common_origin
 from crawler.report.units import UNSUPPORTED, TimeScale, count_text, time_scales
-from crawler.shifts import LEVEL
 
 if TYPE_CHECKING:
-    from crawler.compared import Compared, Comparison, OneSided, StatusFlip, UrlChanges
+    from crawler.compared import Compared, Comparison, OneSided, StatusFlip
     from crawler.shifts import Change, ShareChange
 
 MOST_ROWS: Final = 20
@@ -39,7 +49,7 @@ def render(comparison: Comparison, *, width: int = 80) -> str:
         _errors(comparison, width),
         _statuses(comparison),
         [*_only("old", comparison.only_old), *_only("new", comparison.only_new)],
-        [] if comparison.urls is None else _urls(comparison.urls),
+        _urls(comparison),
         [f"note: {plain(note)}" for note in comparison.notes],
         _conclusion(comparison),
     )
@@ -47,46 +57,39 @@ def render(comparison: Comparison, *, width: int = 80) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def broken_lines(comparison: Comparison) -> list[str]:
-    """Say of each thing that breaks what was measured and what was allowed."""
-    lines = []
-    for each in comparison.broken:
-        if each.beyond:
-            lines.append(_too_slow(each, comparison))
-        if each.errors_beyond:
-            lines.append(_too_many(each, comparison))
-    return lines
-
-
 def _sides(comparison: Comparison) -> list[str]:
     total = comparison.total
     names = [plain(comparison.old_name), plain(comparison.new_name)]
     room = max(map(columns, names))
-    return [
+    lines = [
         f"{label}  {name}{' ' * (room - columns(name))}  {count_text(side.requests)} requests, "
         f"{count_text(side.failed)} failed"
         for label, name, side in zip(("old", "new"), names, (total.old, total.new), strict=True)
     ]
+    origin = _origin(comparison)
+    return [*lines, f"of   {plain(origin)}"] if origin else lines
 
 
 def _endpoints(comparison: Comparison, width: int) -> list[str]:
     """The table of the chosen metric: endpoints, then all."""
     shown = [*comparison.rows[:MOST_ROWS], comparison.total]
     scale = _scale(comparison, shown, width)
-    origin = _common_origin(comparison)
+    origin = _origin(comparison)
     names = [plain(row.name.removeprefix(origin)) for row in shown]
     headings = _headings(comparison)
     cells = _padded([_metric_cells(row, scale) for row in shown], headings[-1])
     lines = table(
-        f"{plain(origin) or comparison.group_by}, {scale.unit}",
+        f"{comparison.group_by}, {scale.unit}",
         (*headings[:-1], cells[0][-1]),
         names,
         cells[1:],
         width,
     )
-    hidden = len(comparison.rows) - len(shown) + 1
+    hidden = comparison.rows[MOST_ROWS:]
     if hidden:
-        lines.insert(len(lines) - 1, f"{' ' * GAP}… and {hidden:,} more, none of them broken")
+        bad = sum(row.breaks for row in hidden)
+        told = f"{bad:,} of them broken" if bad else "none of them broken"
+        lines.insert(len(lines) - 1, f"{' ' * GAP}… and {len(hidden):,} more, {told}")
     return [*(line.rstrip() for line in lines), *_footnotes(comparison, shown)]
 
 
@@ -97,11 +100,20 @@ def _footnotes(comparison: Comparison, shown: Sequence[Compared]) -> Iterator[st
     if any(row.by_ranks for row in shown):
         yield f"* by the ranks of all its requests; of {metric} itself no change is shown"
     if any(row.beyond for row in shown):
-        yield f"! slower by more than {_limit(comparison.plan.threshold)}, with confidence"
+        yield f"! slower by more than {limit(comparison.plan.threshold)}, with confidence"
+    if any(_shows_alone(row) for row in shown):
+        yield "Verdicts are corrected for all tests made here; an interval by itself is not."
     for row in shown:
         if row.mixed:
             most = "faster" if row.verdict == "slower" else "slower"
-            yield f"mixed: {_called(row)}: {metric} is {row.verdict}, but most requests are {most}"
+            yield f"mixed: {called(row)}: {metric} is {row.verdict}, but most requests are {most}"
+
+
+def _shows_alone(row: Compared) -> bool:
+    """Whether a row's interval leaves no change out, and the correction takes the verdict back."""
+    change = row.metric
+    alone = change.relative_low > 0 or change.relative_high < 0
+    return row.verdict == "no difference shown" and alone
 
 
 def _scale(comparison: Comparison, shown: Sequence[Compared], width: int) -> TimeScale:
@@ -138,9 +150,13 @@ def _change_cells(change: Change, scale: TimeScale) -> list[str]:
     return [
         mark + scale.cell(change.old_ms),
         mark + scale.cell(change.new_ms),
-        mark + _percent(change.relative) if not isnan(change.relative) else "-",
-        _bounds(change.relative_low, change.relative_high, _percent) if change.supported else "",
+        mark + percent(change.relative) if not isnan(change.relative) else "-",
+        bounds(change.relative_low, change.relative_high, percent) if _has_bounds(change) else "",
     ]
+
+
+def _has_bounds(change: Change) -> bool:
+    return change.supported and not isnan(change.relative)
 
 
 def _total(comparison: Comparison, width: int) -> list[str]:
@@ -162,8 +178,8 @@ def _effect(total: Compared) -> Iterator[str]:
         return
     ranks, p_value = total.ranks, total.p_values.ranks
     yield (
-        f"chance that a new request is slower than an old one: {_share(ranks.slower)} "
-        f"({_share(ranks.low)[:-2]} to {_share(ranks.high)[:-2]})"
+        f"chance that a new request is slower than an old one: {share(ranks.slower)} "
+        f"({share(ranks.low)[:-2]} to {share(ranks.high)[:-2]})"
     )
     p_text = "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
     yield f"effect: {ranks.effect}; Mann-Whitney {p_text}, corrected for all tests"
@@ -176,7 +192,7 @@ def _errors(comparison: Comparison, width: int) -> list[str]:
         rows.append(comparison.total)
     if not rows:
         return []
-    origin = _common_origin(comparison)
+    origin = _origin(comparison)
     names = [plain(row.name.removeprefix(origin)) for row in rows]
     cells = _padded(
         [
@@ -194,10 +210,10 @@ def _share_cells(change: ShareChange) -> list[str]:
     if isnan(change.difference):
         return ["-", "-", "-", ""]
     return [
-        _share(change.old),
-        _share(change.new),
-        _points(change.difference) + " pp",
-        _bounds(change.low, change.high, _points),
+        share(change.old),
+        share(change.new),
+        points(change.difference) + " pp",
+        bounds(change.low, change.high, points),
     ]
 
 
@@ -207,8 +223,8 @@ def _statuses(comparison: Comparison) -> list[str]:
         return []
     lines = ["most frequent status, changed"]
     for change in changes[:MOST_ROWS]:
-        old = f"{_status(change.old_status)} ({_share(change.old_share)})"
-        new = f"{_status(change.new_status)} ({_share(change.new_share)})"
+        old = f"{status(change.old_status)} ({share(change.old_share)})"
+        new = f"{status(change.new_status)} ({share(change.new_share)})"
         lines.append(f"  {plain(change.name)}: {old} → {new}")
     return [*lines, *_more(len(changes), MOST_ROWS)]
 
@@ -223,13 +239,17 @@ def _only(side: str, only: Sequence[OneSided]) -> list[str]:
     return [*lines, *_more(len(only), MOST_NAMES)]
 
 
-def _urls(urls: UrlChanges) -> list[str]:
-    lines = []
-    for side, count, examples in (
-        ("old", urls.only_old, urls.only_old_examples),
-        ("new", urls.only_new, urls.only_new_examples),
+def _urls(comparison: Comparison) -> list[str]:
+    """URLs of one log only, where they are not the endpoints just listed, and flips."""
+    urls, lines = comparison.urls, list[str]()
+    if urls is None:
+        return lines
+    for side, count, examples, listed in (
+        ("old", urls.only_old, urls.only_old_examples, comparison.only_old),
+        ("new", urls.only_new, urls.only_new_examples, comparison.only_new),
     ):
-        if count:
+        names = {each.name for each in listed}
+        if count and not (count == len(names) and names.issuperset(examples)):
             lines += [f"URLs only in {side}: {count_text(count)}", *_examples(examples, count)]
     if urls.flips:
         lines.append("URLs whose status flipped (always the one, now always the other)")
@@ -252,85 +272,26 @@ def _more(count: int, shown: int) -> list[str]:
     return [f"  … and {count_text(count - shown)} more"] if count > shown else []
 
 
+def _origin(comparison: Comparison) -> str:
+    return common_origin(comparison.group_by, [row.name for row in comparison.rows])
+
+
 def _conclusion(comparison: Comparison) -> list[str]:
-    """What breaks, each by name; or that nothing does."""
-    plan = comparison.plan
-    broken = broken_lines(comparison)
-    if broken:
-        return broken
-    return [
-        f"nothing broken: no {plan.metric} is slower by more than {_limit(plan.threshold)}, and no "
-        f"error share higher by more than {_limit(plan.error_threshold)[:-2]} points, with "
-        f"{100 - 100 * LEVEL:.0f} % confidence"
-    ]
-
-
-def _too_slow(row: Compared, comparison: Comparison) -> str:
-    plan, change = comparison.plan, row.metric
-    scale = time_scales(change.old_ms)[0]
-    return (
-        f"broken: {_called(row)}: {plan.metric} slower by {_percent(change.relative)[1:]} "
-        f"({scale.phrase(change.old_ms)} → {scale.phrase(change.new_ms)}; 95 % CI "
-        f"{_bounds(change.relative_low, change.relative_high, _percent)}), "
-        f"allowed {_limit(plan.threshold)}"
-    )
-
-
-def _too_many(row: Compared, comparison: Comparison) -> str:
-    change = row.errors
-    return (
-        f"broken: {_called(row)}: errors {_share(change.old)} → {_share(change.new)} "
-        f"({_points(change.difference)} points; 95 % CI "
-        f"{_bounds(change.low, change.high, _points)}), "
-        f"allowed +{_limit(comparison.plan.error_threshold)[:-2]} points"
-    )
-
-
-def _called(row: Compared) -> str:
-    return "all requests" if row.name == TOTAL else plain(shorten(row.name, 60))
-
-
-def _common_origin(comparison: Comparison) -> str:
-    """``scheme://host`` that all endpoints share, for the heading to say once; "" without one."""
-    names = [row.name for row in comparison.rows]
-    if comparison.group_by not in ("endpoint", "url") or not names:
-        return ""
-    scheme, mark, rest = names[0].partition("://")
-    origin = scheme + mark + rest.partition("/")[0]
-    return origin if mark and all(name.startswith(origin + "/") for name in names) else ""
-
-
-def _percent(share: float) -> str:
-    """A change with its sign, in percent: one decimal below 100."""
-    percent = 100 * share
-    return f"{percent:+,.{1 if abs(percent) < 99.95 else 0}f} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.2f}"
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.{2 if share < 0.0995 else 1}f} %"
-
-
-def _limit(share: float) -> str:
-    return f"{100 * share:.12g} %"
-
-
-def _status(status: int) -> str:
-    return str(status) if status else "no reply"
-
-
-def _bounds(low: float, high: float, form: Callable[[float], str]) -> str:
-    """Give an interval; its unit is that of the change beside it."""
-    return f"{form(low).removesuffix(' %')} to {form(high).removesuffix(' %')}"
+    """What breaks, each by name, the total last; or that nothing does."""
+    lines = broken_lines(comparison)
+    if not lines:
+        return [unbroken_line(comparison)]
+    more = len(lines) - MOST_ROWS
+    return lines if more <= 0 else [*lines[: MOST_ROWS - 1], f"… {more:,} more", lines[-1]]
 
 
 def _fitted(lines: Iterable[str], width: int) -> Iterator[str]:
-    """Wrap sentences, and cut what still is too wide: a name without spaces."""
+    """Wrap sentences between words, and cut what is too wide: a name without spaces."""
     for line in lines:
         if columns(line) > width and not line.startswith(" "):
-            yield from wrap(line, width, subsequent_indent=" " * GAP, break_long_words=False)
+            kept = line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ms", "\N{NO-BREAK SPACE}ms")
+            room = width - columns(line) + len(line)
+            wrapped = wrap(kept, room, subsequent_indent=" " * GAP, break_long_words=False)
+            yield from (cut(part.replace("\N{NO-BREAK SPACE}", " "), width) for part in wrapped)
         else:
-            yield cut(line, width)
+            yield cut(line, width).rstrip()

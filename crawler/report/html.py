@@ -64,7 +64,7 @@ def _body(told: Row) -> list[Markup]:
     median_ms = told["total"][told["main_latency"]]["percentiles"]["p50"]["value_ms"]
     scale = cells.scale_of(median_ms)
     main = (
-        warnings(told["audit"]["warnings"]),
+        warnings("Read these figures with care", told["audit"]["warnings"]),
         tiles(_main_figures(told, scale)),
         *(_latencies(told, scale) if told["total"]["requests"] else [_nothing()]),
         tables.errors(told),

@@ -61,15 +61,13 @@ def titled(
     ]
 
 
-def warnings(texts: Sequence[str]) -> Markup:
+def warnings(heading: str, texts: Sequence[str]) -> Markup:
     """What must be read before any figure; nothing where there is nothing to say."""
     if not texts:
         return Markup("")
     items = "".join(f"<li>{escaped(text)}</li>" for text in texts)
     return Markup(
-        '<section class="warnings" aria-labelledby="warnings-heading">'
-        '<h2 id="warnings-heading">Read these figures with care</h2>'
-        f"<ul>{items}</ul></section>"
+        f'<section class="warnings"><h2>{escaped(heading)}</h2>\n<ul>{items}</ul></section>'
     )
 
 

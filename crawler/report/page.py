@@ -28,7 +28,7 @@ def page(title: str, body: list[Markup], document: object) -> str:
 
     Raises ``UsageError`` where plotly is not installed.
     """
-    style, script, plotly = _asset("page.css"), _asset("page.js"), _plotly()
+    style, script, plotly = _asset("page.css"), _asset("charts.js") + _asset("page.js"), _plotly()
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',

@@ -22,6 +22,7 @@ from typing import Final, get_args
 import pytest
 
 import crawler
+from crawler.cli import command_line
 from crawler.demo_api import KNOBS_HELP
 from crawler.record import RECORD_FIELDS, ErrorClass
 from crawler.retry import RETRIED_ERRORS, RETRIED_STATUSES
@@ -285,10 +286,19 @@ def run_options() -> set[str]:
     return options
 
 
+@pytest.fixture(scope="module")
+def verb_options() -> set[str]:
+    """The options of all other verbs."""
+    helps = [crawl(verb, "--help").stdout for verb in command_line.commands if verb != "run"]
+    return set().union(*map(options_of, helps))
+
+
 @EACH_PAGE
-def test_every_option_of_the_docs_exists(page: Path, run_options: set[str]) -> None:
+def test_every_option_of_the_docs_exists(
+    page: Path, run_options: set[str], verb_options: set[str]
+) -> None:
     """An option that a page names is one of the command's, or of the scripts'."""
-    known = run_options | options_of(crawl("demo", "--help").stdout) | {"--version"}
+    known = run_options | verb_options | {"--version"}
     scripts = (ROOT / "scripts").rglob("*")
     in_scripts = " ".join(path.read_text() for path in scripts if path.is_file() and _is_text(path))
     unknown = {option for option in options_in(page) - known if f'"{option}"' not in in_scripts}
@@ -299,10 +309,12 @@ def _is_text(path: Path) -> bool:
     return path.suffix in ("", ".py")
 
 
-def test_every_option_of_the_command_is_documented(run_options: set[str]) -> None:
-    """Each option of ``crawl run`` is told of in docs/."""
+def test_every_option_of_the_command_is_documented(
+    run_options: set[str], verb_options: set[str]
+) -> None:
+    """Each option of any verb is told of in docs/."""
     told = set().union(*(options_in(page) for page in PAGES if page.parent.name == "docs"))
-    assert run_options - told == set()
+    assert (run_options | verb_options) - told == set()
 
 
 def rows_under(page: str, heading: str) -> list[list[str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from crawler.blocks import Ints
+from crawler.blocks import Bools, Ints
 from crawler.log_columns import (
     ERROR_CODES,
     NEVER_NULL,
@@ -80,11 +80,11 @@ class ArrowReader:
 
     def _columns(self, at: dict[str, Any]) -> Columns:
         urls, details = at["url"], at["detail"]
-        for name in NEVER_NULL:
+        for name in (*NEVER_NULL, "reused"):
             if at[name].null_count:
                 raise Odd
         seq = _integers(at["seq"], 0)
-        times_ms = np.column_stack([_filled(at[name], 0.0) for name in TIMES])
+        times_ms = np.column_stack([_numbers(at[name], np.float64, 0.0) for name in TIMES])
         if seq.min() < 0 or not np.isfinite(times_ms).all():
             raise Odd
         return Columns(
@@ -96,9 +96,9 @@ class ArrowReader:
             status=_integers(at["status"], 0),
             error=_error_codes(at["error"]),
             bytes=_integers(at["bytes"], 0),
-            reused=_filled(at["reused"], False),
+            reused=_bits(at["reused"], 1),
             sent=_integers(at["attempts"], 1) > 0,
-            warmup=self._is_warmup(at[STAGE]),
+            warmup=_is_warmup(at[STAGE]),
             url=_text_of(urls),
             detail=_text_of(details),
         )
@@ -122,11 +122,6 @@ class ArrowReader:
         if parsed is None:
             raise Odd
         return parsed
-
-    def _is_warmup(self, stage: Any) -> Any:  # noqa: ANN401
-        if stage.null_count == len(stage):
-            return np.zeros(len(stage), np.bool_)
-        return _filled(self._compute.equal(stage, WARMUP), False)
 
 
 def _checked(data: bytes) -> int:
@@ -155,29 +150,54 @@ def _checked(data: bytes) -> int:
 
 
 def _coded(texts: Any) -> Codes:  # noqa: ANN401
-    coded = texts.fill_null("").dictionary_encode()
-    return Codes(coded.indices.to_numpy().astype(np.int64), tuple(coded.dictionary.to_pylist()))
+    """The texts as codes, "" for null."""
+    coded = texts.dictionary_encode()
+    names = tuple(coded.dictionary.to_pylist())
+    if not texts.null_count:
+        return Codes(_numbers(coded.indices, np.int32, 0).astype(np.int64), names)
+    codes = _numbers(coded.indices, np.int32, len(names)).astype(np.int64)
+    return Codes(codes, (*names, ""))
 
 
 def _error_codes(errors: Any) -> Ints:  # noqa: ANN401
-    if errors.null_count == len(errors):
-        return np.full(len(errors), -1, np.int64)
-    coded = errors.dictionary_encode()
-    codes = [ERROR_CODES.get(name) for name in (*coded.dictionary.to_pylist(), None)]
-    if None in codes:
+    codes, names = _coded(errors)
+    if "" in names and errors.null_count < (codes == names.index("")).sum():
+        raise Odd  # an error that is named ""
+    known = [ERROR_CODES.get(name or None) for name in names]
+    if None in known:
         raise Odd
-    index = _integers(coded.indices, len(codes) - 1)
-    found: Ints = np.array(codes, dtype=np.int64)[index]
+    found: Ints = np.array(known, dtype=np.int64)[codes]
     return found
 
 
-def _filled(values: Any, absent: object) -> Any:  # noqa: ANN401
-    return values.fill_null(absent).to_numpy(zero_copy_only=False)
+def _is_warmup(stage: Any) -> Bools:  # noqa: ANN401
+    codes, names = _coded(stage)
+    return np.array([name == WARMUP for name in names])[codes]
 
 
 def _integers(values: Any, absent: int) -> Ints:  # noqa: ANN401
-    found: Ints = _filled(values, absent).astype(np.int64)
+    found: Ints = _numbers(values, np.int64, absent)
     return found
+
+
+def _numbers(values: Any, kind: Any, absent: float) -> Any:  # noqa: ANN401
+    """The numbers with ``absent`` for null. By buffer: pyarrow's own ways load pandas."""
+    if values.null_count == len(values):
+        return np.full(len(values), absent, kind)
+    numbers = np.frombuffer(values.buffers()[1], kind)[values.offset :][: len(values)]
+    if not values.null_count:
+        return numbers
+    return np.where(_bits(values, 0), numbers, absent).astype(kind)
+
+
+def _bits(values: Any, buffer: int) -> Bools:  # noqa: ANN401
+    """A bit a row: of buffer 0 whether there is a value, of a boolean column's buffer 1 the value.
+
+    See the Arrow columnar format, "Validity bitmaps" and "Fixed-size primitive layout".
+    """
+    packed = np.frombuffer(values.buffers()[buffer], np.uint8)
+    bits = np.unpackbits(packed, bitorder="little")[values.offset :][: len(values)]
+    return bits.astype(np.bool_)
 
 
 def _text_of(texts: Any) -> Callable[[int], str]:  # noqa: ANN401

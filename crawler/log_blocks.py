@@ -6,7 +6,7 @@ take, is read line by line. Both give the same blocks.
 
 A target that a run fetched again (``--retry-failed``) is recorded twice, and its newest record
 counts. What has been added to a histogram cannot be taken out again, so a first reading only finds
-that out (``Repeats``, a byte a record), and a second one leaves the older records out. Logs without
+that out (``Repeats``, a bit a record), and a second one leaves the older records out. Logs without
 a repetition, nearly all, are read once.
 """
 
@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from crawler.blocks import SLOWEST, Block, Bools, Example, Floats, Ints, Slow
 from crawler.log_arrow import ArrowReader, Odd
@@ -36,7 +37,7 @@ _NOT_BY_ARROW: Final = (*TIMES, "reused")
 _LAG: Final = TIMES.index("lag_ms")
 _PHASES: Final = slice(1, _LAG)
 _INVALID_URL: Final = ERROR_CLASSES.index("invalid_url")
-_MARKED: Final = 1 << 26
+_MARKED: Final = 1 << 30
 """Targets below this number are marked in an array, the others (of what list?) in a set."""
 
 
@@ -75,7 +76,7 @@ class Repeats:
     __slots__ = ("_newest", "_seen", "_seen_beyond")
 
     def __init__(self) -> None:
-        self._seen: dict[str, Bools] = {}
+        self._seen: dict[str, npt.NDArray[np.uint8]] = {}
         self._seen_beyond: dict[str, set[int]] = {}
         self._newest: dict[str, dict[int, int]] = {}
 
@@ -106,13 +107,14 @@ class Repeats:
         return found
 
     def _mark(self, run: str, seqs: Ints) -> Bools:
-        """Mark targets as seen; tell which were, in the order given."""
-        seen = self._seen.get(run, np.zeros(1024, np.bool_))
-        if len(seqs) and (most := int(seqs.max())) >= len(seen):
+        """Mark targets as seen, a bit each; tell which were, in the order given."""
+        seen = self._seen.get(run, np.zeros(128, np.uint8))
+        byte, bit = seqs >> 3, (seqs & 7).astype(np.uint8)
+        if len(seqs) and (most := int(byte.max())) >= len(seen):
             seen = np.pad(seen, (0, max(len(seen), most + 1 - len(seen))))
         self._seen[run] = seen
-        again = seen[seqs]
-        seen[seqs] = True
+        again = (seen[byte] >> bit & 1).astype(np.bool_)
+        np.bitwise_or.at(seen, byte, np.uint8(1) << bit)
         first = np.zeros(len(seqs), np.bool_)
         first[np.unique(seqs, return_index=True)[1]] = True
         marked: Bools = again | ~first

@@ -13,7 +13,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from crawler.errors import LogError
 from crawler.log import cannot, log_size
@@ -94,15 +94,15 @@ class LogFile:
         if self.offset:
             return
         file.seek(0)
-        try:
-            with gzip.open(file) as unpacked:
-                yield from self._pieces(cast(BinaryIO, unpacked), None)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-            if not self.offset:
-                raise LogError(f"{self.path}: no whole gzip file: {exc}") from None
-            self.torn = 1
+        unpacked = _Unpacked(file)
+        yield from self._pieces(unpacked, None)
+        if unpacked.broken is None:
+            return
+        if not self.offset:
+            raise LogError(f"{self.path}: no whole gzip file: {unpacked.broken}")
+        self.torn = max(1, self.torn)
 
-    def _pieces(self, file: BinaryIO, left: int | None) -> Iterator[bytes]:
+    def _pieces(self, file: BinaryIO | _Unpacked, left: int | None) -> Iterator[bytes]:
         """Cut what ``file`` gives, ``left`` bytes of it or all, behind newlines."""
         rest = b""
         while data := file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
@@ -118,3 +118,24 @@ class LogFile:
 
     def _see_rest(self, size: int) -> None:
         self.torn = max(0, size - self.offset)
+
+
+class _Unpacked:
+    """What a gzip file holds; of a broken one what stands before the break, then its end."""
+
+    __slots__ = ("_file", "broken")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = gzip.GzipFile(fileobj=file)
+        self.broken: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """Give ``size`` bytes, fewer only at the end."""
+        parts: list[bytes] = []
+        try:
+            while size and (part := self._file.read1(size)):
+                parts.append(part)
+                size -= len(part)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+            self.broken = exc
+        return b"".join(parts)

@@ -162,16 +162,17 @@ def _bar(stream: TextIO, *, position: int, total: float | None, bar_format: str)
 
 
 def _moment_words(moment: Moment) -> str:
+    """The last second in 80 columns: rate (of that asked), flight, latencies, failures (in all)."""
     rate = f"{moment.done_per_s:,.0f}/s"
     if moment.asked_per_s is not None:
-        rate = f"asked {moment.asked_per_s:,.0f}/s, done {rate}"
-    words = f"{rate}, {moment.in_flight} in flight"
+        rate = f"{moment.done_per_s:,.0f} of {moment.asked_per_s:,.0f}/s"
+    words = f"{rate}; in flight {moment.in_flight:,}"
     if moment.waiting:
-        words += f", {moment.waiting:,} waiting"
+        words += f", waiting {moment.waiting:,}"
     if not isnan(moment.p50_ms):
         factor, unit = _unit(moment.p50_ms)
-        words += f", p50 {moment.p50_ms * factor:.3g} p99 {moment.p99_ms * factor:.3g} {unit}"
-    return f"{words}, errors {moment.failed:,} (in all {moment.failed_in_all:,})"
+        words += f"; p50 {moment.p50_ms * factor:.3g} p99 {moment.p99_ms * factor:.3g} {unit}"
+    return f"{words}; failed {moment.failed:,} ({moment.failed_in_all:,})"
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -52,8 +52,9 @@ def read_report(
     """
     reading = LogReading(paths, selection=selection, group_by=group_by)
     reading.read()
+    report = reading.report()
     reading.tell(warn)
-    return reading.report()
+    return report
 
 
 @dataclass(slots=True)

@@ -257,7 +257,7 @@ def test_the_reader_of_blocks_finds_them() -> None:
         for page in PAGES
         if any(block.is_run for block in blocks_of(page.read_text(encoding="utf-8")))
     }
-    main = "README targets requests retries record summary library cli"
+    main = "README targets requests retries record summary library cli bench report compare"
     assert with_steps >= set(main.split())
 
 
@@ -278,19 +278,21 @@ def options_in(page: Path) -> set[str]:
     return set(_OPTION.findall(code_in(page)))
 
 
+VERBS: Final = ("run", "bench", "report", "compare", "demo")
+
+
 @pytest.fixture(scope="module")
-def run_options() -> set[str]:
-    options = options_of(crawl("run", "--help").stdout)
-    assert {"--urls", "--retry-failed", "--help"} <= options
+def options_of_verbs() -> dict[str, set[str]]:
+    options = {verb: options_of(crawl(verb, "--help").stdout) for verb in VERBS}
+    assert {"--urls", "--retry-failed", "--help"} <= options["run"]
+    assert {"--rate", "--fail-on", "--timeout"} <= options["bench"]
     return options
 
 
 @EACH_PAGE
-def test_every_option_of_the_docs_exists(page: Path, run_options: set[str]) -> None:
+def test_every_option_of_the_docs_exists(page: Path, options_of_verbs: dict[str, set[str]]) -> None:
     """An option that a page names is one of the command's, or of the scripts'."""
-    known = run_options | {"--version"}
-    for verb in ("compare", "demo"):
-        known |= options_of(crawl(verb, "--help").stdout)
+    known = {"--version"}.union(*options_of_verbs.values())
     scripts = (ROOT / "scripts").rglob("*")
     in_scripts = " ".join(path.read_text() for path in scripts if path.is_file() and _is_text(path))
     unknown = {option for option in options_in(page) - known if f'"{option}"' not in in_scripts}
@@ -301,10 +303,13 @@ def _is_text(path: Path) -> bool:
     return path.suffix in ("", ".py")
 
 
-def test_every_option_of_the_command_is_documented(run_options: set[str]) -> None:
-    """Each option of ``crawl run`` is told of in docs/."""
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_of_a_verb_is_documented(
+    verb: str, options_of_verbs: dict[str, set[str]]
+) -> None:
+    """Each option is told of in docs/."""
     told = set().union(*(options_in(page) for page in PAGES if page.parent.name == "docs"))
-    assert run_options - told == set()
+    assert options_of_verbs[verb] - told == set()
 
 
 def rows_under(page: str, heading: str) -> list[list[str]]:

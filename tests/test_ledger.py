@@ -148,17 +148,34 @@ def test_closing_gives_what_is_out_and_nothing_else() -> None:
     assert ledger.done
 
 
-@settings(max_examples=150, deadline=None)
+def test_without_an_order_results_come_as_they_are_completed() -> None:
+    """A part that is finished first is given out first, and nothing ends while one is out."""
+    ledger = Ledger(Direct(range(6)), window=10, recovery=NoRecovery(), order="completion")
+    first, second = ledger.take(3), ledger.take(3)
+    assert first is not None
+    assert second is not None
+    assert ledger.take(1) is None
+    ledger.finish(second, second.items)
+    assert drain(ledger) == [3, 4, 5]
+    assert not ledger.done
+    ledger.finish(first, first.items)
+    assert drain(ledger) == [0, 1, 2]
+    assert ledger.done
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     count=st.integers(0, 60),
     window=st.integers(1, 30),
     done_below=st.integers(0, 60),
+    order=st.sampled_from(("input", "completion")),
     seed=st.integers(0, 10**6),
 )
-def test_every_item_has_one_result_whatever_happens(count, window, done_below, seed) -> None:
-    """For any interleaving of takes, finishes and deaths: one result an item, batches in order."""
+def test_every_item_has_one_result_whatever_happens(count, window, done_below, order, seed) -> None:
+    """For any interleaving of takes, finishes and deaths, in either order: one result an item."""
     dice = random.Random(seed)
-    ledger = Ledger(Direct(range(count)), window=window, recovery=Remembering(done_below))
+    recovery = Remembering(done_below)
+    ledger = Ledger(Direct(range(count)), window=window, recovery=recovery, order=order)
     out: list[Part] = []
     given_out: list[object] = []
     while not ledger.done:

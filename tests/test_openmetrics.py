@@ -15,6 +15,7 @@ from crawler.report.columns import plain
 from crawler.report.model import Report
 from crawler.report.openmetrics import BOUNDS_S, MOST_GROUPS, to_openmetrics
 from crawler.settings import VERSION
+from tests.conftest import ROOT
 from tests.report_cases import HOSTILE, block_of, note_of, report_of
 
 
@@ -139,6 +140,23 @@ def test_a_hostile_name_stays_in_its_label() -> None:
     assert text.isprintable() or all(line.isprintable() for line in text.splitlines())
     assert text.endswith("\n# EOF\n")
     assert parsed(text)
+
+
+def test_the_docs_tell_every_series(report: Report) -> None:
+    """The table of docs/report-files.md names each series with its type and its labels."""
+    page = (ROOT / "docs" / "report-files.md").read_text(encoding="utf-8")
+    told = {}
+    for row in re.findall(r"^\| (`crawl_.*) \|$", page, re.MULTILINE):
+        names, kind, labels, _ = (cell.strip() for cell in row.split("|"))
+        for name in re.findall(r"`(\w+)`", names):
+            told[name] = (kind, set(re.findall(r"`(\w+)`", labels)))
+    made: dict[str, tuple[str, set[str]]] = {}
+    for family in families_of(report).values():
+        for sample in family.samples:
+            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            name = family.name + suffix
+            made[name] = (family.type, set(sample.labels) - {"le"})
+    assert told == made
 
 
 def test_bounds_are_canonical_numbers() -> None:

@@ -292,6 +292,70 @@ def test_stop_yields_what_was_begun_and_ends() -> None:
     assert len(seen) <= 20 + 50
 
 
+async def list_slowly(numbers, desk):
+    """Batches of even numbers take longer than those of odd ones."""
+    await asyncio.sleep(0.001 if numbers[0] % 2 else 0.2)
+    desk.more(len(numbers))
+    return numbers
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_results_in_the_order_of_completion_wait_for_nobody(processes) -> None:
+    """A slow batch holds up nothing but itself, and every item still has one result."""
+    with Pool(processes, concurrency=4) as pool:
+        results = pool.imap_batches(
+            list_slowly, range(12), window=100, largest=1, order="completion"
+        )
+        numbers = [number for batch in results for number in batch]
+    assert sorted(numbers) == list(range(12))
+    assert numbers[0] % 2 == 1
+    assert numbers != sorted(numbers)
+
+
+def test_a_ready_pool_has_all_its_workers() -> None:
+    """After ``wait_until_ready`` every worker lives, and the pool works as ever."""
+    with Pool(3) as pool:
+        pool.wait_until_ready()
+        assert [alive(pid) for pid in pool.pids] == [True] * 3
+        assert list(pool.imap(square, range(5))) == [0, 1, 4, 9, 16]
+
+
+def test_a_pool_that_cannot_be_ready_says_why() -> None:
+    """Waiting for workers whose initializer raises ends with its words."""
+    with pytest.raises(WorkerError, match="no licence"), Pool(2, refuse_to_start) as pool:
+        pool.wait_until_ready()
+
+
+def test_actions_are_called_at_their_moments_while_results_are_awaited() -> None:
+    """Each is called once, in the order of the moments, never early; one may be a stop."""
+    called: list[tuple[str, float]] = []
+    with Pool(1) as pool:
+        began_s = time.monotonic()
+        pool.call_at(began_s + 0.2, lambda: called.append(("second", time.monotonic())))
+        pool.call_at(began_s + 0.1, lambda: called.append(("first", time.monotonic())))
+        pool.call_at(began_s + 0.3, lambda: pool.stop(1.0))
+        numbers = list(pool.imap(work_for_a_millisecond, itertools.count(), window=10))
+    assert [name for name, _ in called] == ["first", "second"]
+    assert called[0][1] >= began_s + 0.1
+    assert called[1][1] >= began_s + 0.2
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_second_stop_can_shorten_the_grace_and_not_lengthen_it() -> None:
+    """What would be waited for for half a minute ends within the shorter grace."""
+    with Pool(1) as pool:
+        began_s = time.monotonic()
+        pool.call_at(began_s + 0.2, lambda: pool.stop(30.0))
+        pool.call_at(began_s + 0.4, lambda: pool.stop(0.1))
+        pool.call_at(began_s + 0.45, lambda: pool.stop(60.0))
+        assert list(pool.imap(sleep_for_ever, range(3))) == []
+    assert time.monotonic() - began_s < 10
+
+
+async def sleep_for_ever(_):
+    await asyncio.sleep(3600)
+
+
 ORPHANS = """
 import itertools, os, sys, time
 sys.path.insert(0, {root!r})

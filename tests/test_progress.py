@@ -10,13 +10,15 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from math import nan
 from typing import TextIO
 
 import pytest
 from tqdm import tqdm
 
-from crawler.progress import REFRESH_S, Progress
+from crawler.moment import Moment
+from crawler.progress import REFRESH_S, BenchProgress, Progress
 from crawler.samples import Live
 
 LIVE = Live(count=500, ok=498, failed=2, p50_ms=1.234, p95_ms=3.5)
@@ -176,3 +178,37 @@ def test_closing_twice_is_fine(terminal: Terminal) -> None:
     with Progress(10, stream=terminal.stream) as progress:
         progress.close()
     progress.close()
+
+
+MOMENT = Moment(
+    elapsed_s=5.0,
+    done=2_500,
+    asked_per_s=500.0,
+    done_per_s=498.4,
+    in_flight=12,
+    waiting=1_034,
+    p50_ms=1.234,
+    p99_ms=35.6,
+    failed=3,
+    failed_in_all=7,
+)
+
+
+def test_a_benchmark_shows_its_bar_and_the_last_second(terminal: Terminal) -> None:
+    """The bar stands at the time that has passed; the line tells of the last second."""
+    with BenchProgress(10.0, None, stream=terminal.stream) as progress:
+        progress.update(MOMENT)
+        seen = terminal.text()
+    assert " 50 %|" in seen
+    assert "498 of 500/s; in flight 12, waiting 1,034; " in seen
+    assert "p50 1.23 p99 35.6 ms; failed 3 (7)" in seen
+
+
+def test_a_benchmark_of_a_number_of_requests_counts_them(terminal: Terminal) -> None:
+    """Without a length the bar is of requests; a closed loop was asked for no rate."""
+    with BenchProgress(None, 10_000, stream=terminal.stream) as progress:
+        progress.update(replace(MOMENT, asked_per_s=None, waiting=0, p50_ms=nan, p99_ms=nan))
+        seen = terminal.text()
+    assert "2500/10000" in seen
+    assert "498/s; in flight 12; failed 3" in seen
+    assert " of 500" not in seen

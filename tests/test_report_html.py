@@ -249,6 +249,8 @@ def test_nothing_is_drawn_of_nothing(tmp_path: Path, browser: Browser) -> None:
         path.write_text(to_html(report), encoding="utf-8")
         browser.open(path)
         assert browser.complaints() == [], name
+        said = browser.value("document.querySelector('main').innerText")
+        assert {"empty": "There is no request", "failed": "No request was a success"}[name] in said
 
 
 def test_a_legend_shows_and_hides_its_lines(busy: Path, browser: Browser) -> None:

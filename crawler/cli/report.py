@@ -51,8 +51,8 @@ def execute(options: ReportOptions) -> int:
     if options.follow:
         _follow(reading, live=STDOUT not in options.outputs.values())
     reading.read()
-    reading.tell(_say)
     report = reading.report()
+    reading.tell(_say)
     for form, target in options.outputs.items():
         _write(target, _FORMS[form](report))
     if STDOUT not in options.outputs.values():

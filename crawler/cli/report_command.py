@@ -90,6 +90,8 @@ def _check_outputs(outputs: dict[str, str], logs: tuple[Path, ...]) -> None:
         path = Path(target)
         if path.exists() and any(log.exists() and path.samefile(log) for log in logs):
             raise UsageError(f"--{form} {target} would replace a log; give another file")
+        if path.is_dir():
+            raise UsageError(f"--{form} {target} is a directory; give a file in it")
         if target != STDOUT and not path.parent.is_dir():
             raise UsageError(f"--{form} {target}: {path.parent} is no directory; make it first")
 

@@ -61,12 +61,13 @@ def to_html(report: Report) -> str:
 
 
 def _body(told: Row) -> list[Markup]:
-    median_ms = told["total"][told["main_latency"]]["percentiles"]["p50"]["value_ms"]
-    scale = cells.scale_of(median_ms)
+    total = told["total"]
+    times = total[told["main_latency"] if total["ok"] else "failures"]
+    scale = cells.scale_of(times["percentiles"]["p50"]["value_ms"])
     main = (
         warnings("Read these figures with care", told["audit"]["warnings"]),
         tiles(_main_figures(told, scale)),
-        *(_latencies(told, scale) if told["total"]["requests"] else [_nothing()]),
+        *(_latencies(told, scale) if total["requests"] else [_nothing()]),
         tables.errors(told),
         tables.statuses(told),
         tables.runs(told, scale),
@@ -87,10 +88,12 @@ def _nothing() -> Markup:
 def _latencies(told: Row, scale: TimeScale) -> list[Markup]:
     over_time = figure("timeline", "Percentiles, requests and failures a second, by their start")
     bars = figure("histogram", "Successes by latency: the area under the line is their number")
+    none = paragraph("No request was a success: there is no latency to tell.")
+    ok = told["total"]["ok"]
     return [
         section("time", "Latency over time", over_time),
-        _percentiles(told, scale),
-        section("histogram", "Histogram", bars if told["total"]["ok"] else Markup("")),
+        _percentiles(told, scale) if ok else section("percentiles", "Percentiles", none),
+        section("histogram", "Histogram", bars if ok else Markup("")),
         tables.groups(told, scale),
         tables.phases(told, scale),
         tables.slowest(told, scale),
@@ -177,4 +180,7 @@ def _client(told: Row, scale: TimeScale) -> Markup:
     said = "Lag is how late this client started its requests."
     if not audit["warnings"]:
         said += " Nothing here says that the figures are the client's own."
-    return section("client", "The client itself", tiles(shown), paragraph(said))
+    if audit["cpu_share"] is None:
+        said += " Its CPU share is noted by benchmarks only."
+    known = [(name, cell) for name, cell in shown if cell.value is not None]
+    return section("client", "The client itself", tiles(known), paragraph(said))

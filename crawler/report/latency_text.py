@@ -171,7 +171,7 @@ def _failures(times: Histogram, scale: TimeScale) -> list[str]:
 
 
 def _histogram(report: Report, scale: TimeScale, width: int) -> list[str]:
-    bars = spread(report.main, BARS)
+    bars = _without_gaps(spread(report.main, BARS))
     if len(bars) < 2:
         return []
     scale = _telling(scale, bars)
@@ -187,6 +187,17 @@ def _histogram(report: Report, scale: TimeScale, width: int) -> list[str]:
         + f"{'':{GAP}}{_bar(room * bar.requests / most)}".rstrip()
         for bar, *cells in zip(bars, spans, counts, shares, strict=True)
     ]
+
+
+def _without_gaps(bars: Sequence[Bar]) -> list[Bar]:
+    """``bars`` with empty ones in a row made one."""
+    joined: list[Bar] = []
+    for bar in bars:
+        if joined and not bar.requests and not joined[-1].requests:
+            joined[-1] = joined[-1]._replace(high_ms=bar.high_ms)
+        else:
+            joined.append(bar)
+    return joined
 
 
 def _telling(scale: TimeScale, bars: Sequence[Bar]) -> TimeScale:
@@ -303,9 +314,8 @@ def _health(audit: Audit, scale: TimeScale, width: int) -> list[str]:
         cores = f"{audit.cores} core{'' if audit.cores == 1 else 's'}"
         facts.append(f"CPU {100 * audit.cpu_share:.0f} % of {cores}")
     lines = [f"our own health: {'; '.join(facts) or 'nothing was sent'}"]
-    for warning in audit.warnings:
-        lines += wrap(f"warning: {warning}", width, subsequent_indent=" " * GAP)
-    return lines
+    lines += [f"warning: {warning}" for warning in audit.warnings]
+    return [part for line in lines for part in wrap(line, width, subsequent_indent=" " * GAP)]
 
 
 def _share(share: float) -> str:

@@ -22,6 +22,7 @@ from crawler.demand import Demand
 from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
 from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
+from crawler.punctual import Punctual
 from crawler.record import Record, Target
 from crawler.retry import Attempt, retry, worth_retrying
 from crawler.session import Profile, cookie_header, profile
@@ -122,7 +123,7 @@ class Station:
         self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
         self._loop = asyncio.get_running_loop()
         self._new_figures = FiguresMaker(order)
-        self._alarm: asyncio.TimerHandle | None = None
+        self._punctual = Punctual(self._loop, self._begin_what_is_due)
         self._first: deque[tuple[Target, Batch]] = deque()
         self._again: deque[Job] = deque()
         self._free = desk.share
@@ -161,8 +162,7 @@ class Station:
         first, demand = self._first, self._demand
         while self._free and first:
             target, batch = first[0]
-            if target.due is not None and target.due > self._loop.time():
-                self._come_back(target.due)
+            if target.due is not None and not self._punctual.is_due(target.due):
                 return
             first.popleft()
             if len(first) <= demand.low:
@@ -177,13 +177,7 @@ class Station:
                 self._free -= 1
                 self._start(begun.request, partial(self._landed, batch, begun))
 
-    def _come_back(self, due_s: float) -> None:
-        """Go on when the next target is due; the loop's clock is that of ``Target.due``."""
-        if self._alarm is None:
-            self._alarm = self._loop.call_at(due_s, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
+    def _begin_what_is_due(self) -> None:
         try:
             self._go_on()
         except Exception as exc:

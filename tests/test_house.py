@@ -31,6 +31,7 @@ FLOORS: Final[dict[str, float]] = {
     "window.py": 0.3,
     "machine.py": 0.1,
     "moment.py": 0.1,
+    "punctual.py": 0.1,
     "files.py": 1.2,
     "calibration.py": 4.2,
     "url_pattern.py": 0.2,

@@ -290,9 +290,7 @@ def options_of_verbs() -> dict[str, set[str]]:
 
 
 @EACH_PAGE
-def test_every_option_of_the_docs_exists(
-    page: Path, options_of_verbs: dict[str, set[str]]
-) -> None:
+def test_every_option_of_the_docs_exists(page: Path, options_of_verbs: dict[str, set[str]]) -> None:
     """An option that a page names is one of the command's, or of the scripts'."""
     known = {"--version"}.union(*options_of_verbs.values())
     scripts = (ROOT / "scripts").rglob("*")

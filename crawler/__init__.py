@@ -1,8 +1,9 @@
 """`crawl`: fetch, time and record web APIs in bulk.
 
 ``crawl(urls)`` fetches a list and gives a ``Run``; ``crawl.stream(urls)`` yields a ``Record`` for
-each URL in input order; ``read_log`` reads a record log back. Everything is imported when it is
-first used, so that ``import crawler`` costs nothing to those who want a part of it.
+each URL in input order; ``benchmark(urls)`` measures an API under load and gives a ``Bench``;
+``read_log`` reads a record log back. Everything is imported when it is first used, so that ``import
+crawler`` costs nothing to those who want a part of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from crawler.settings import VERSION as __version__
 
 if TYPE_CHECKING:
+    from crawler.bench import Bench
+    from crawler.benchmark import benchmark
     from crawler.errors import CrawlError
     from crawler.log import read_log
     from crawler.record import Record, Target
@@ -19,17 +22,21 @@ if TYPE_CHECKING:
     from crawler.settings import Settings
 
 __all__ = [
+    "Bench",
     "CrawlError",
     "Record",
     "Run",
     "Settings",
     "Target",
     "__version__",
+    "benchmark",
     "crawl",
     "read_log",
 ]
 
 _HOMES: Final = {
+    "Bench": "crawler.bench",
+    "benchmark": "crawler.benchmark",
     "CrawlError": "crawler.errors",
     "Record": "crawler.record",
     "Run": "crawler.run",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from crawler.audit import audit
 from crawler.batches import BatchResult
 from crawler.blocks import Collector
-from crawler.crawling import Crawling, Job
+from crawler.crawling import Crawling, Job, to_warnings
 from crawler.figures import Figures
 from crawler.load import Load, Pace
 from crawler.machine import cpu_times
@@ -66,7 +66,7 @@ class Plan:
     keep_going: bool = False
     split: bool = False
     session: requests.Session | None = None
-    warn: Callable[[str], None] = print
+    warn: Callable[[str], None] = to_warnings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,7 +52,8 @@ _STREAMED_TOGETHER: Final = 8
 _OTHER_FILES: Final = 200
 
 
-def _to_warnings(text: str) -> None:
+def to_warnings(text: str) -> None:
+    """Tell of something as a Python warning: what a library does."""
     warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
@@ -79,7 +80,7 @@ class Job:
     take: Take = "new"
     wait_for_lock: bool = False
     session: requests.Session | None = None
-    warn: Callable[[str], None] = _to_warnings
+    warn: Callable[[str], None] = to_warnings
     tables: bool = True
     live: bool = False
     reading: Reading = "direct"

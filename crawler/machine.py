@@ -18,7 +18,7 @@ class CpuTimes(NamedTuple):
     def share_since(self, earlier: CpuTimes) -> float | None:
         """The share in use between two moments, 0 to 1; None between the same ones."""
         total_s = self.total_s - earlier.total_s
-        return (self.busy_s - earlier.busy_s) / total_s if total_s > 0 else None
+        return min((self.busy_s - earlier.busy_s) / total_s, 1.0) if total_s > 0 else None
 
 
 def cpu_times() -> CpuTimes | None:

@@ -162,7 +162,7 @@ def _bar(stream: TextIO, *, position: int, total: float | None, bar_format: str)
 
 
 def _moment_words(moment: Moment) -> str:
-    """The last second in at most 80 columns: rate (of that asked), flight, latencies, failures."""
+    """The last second in 80 columns: rate (of that asked), flight, latencies, failures (in all)."""
     rate = f"{moment.done_per_s:,.0f}/s"
     if moment.asked_per_s is not None:
         rate = f"{moment.done_per_s:,.0f} of {moment.asked_per_s:,.0f}/s"
@@ -172,7 +172,7 @@ def _moment_words(moment: Moment) -> str:
     if not isnan(moment.p50_ms):
         factor, unit = _unit(moment.p50_ms)
         words += f"; p50 {moment.p50_ms * factor:.3g} p99 {moment.p99_ms * factor:.3g} {unit}"
-    return f"{words}; failed {moment.failed:,}, in all {moment.failed_in_all:,}"
+    return f"{words}; failed {moment.failed:,} ({moment.failed_in_all:,})"
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from crawler.bench import Bench, Plan
-    from crawler.load import Load
+    from crawler.bench import Bench
     from crawler.report.model import Report
     from crawler.thresholds import Threshold
 
@@ -57,6 +56,7 @@ class Bencher:
         counted.
         """
         __tracebackhide__ = True
+        from crawler.benchmark import benchmark
         from crawler.errors import CrawlError
 
         if requests is None and duration is None:
@@ -65,8 +65,11 @@ class Bencher:
             concurrency = 1 if rate is None else _CONNECTIONS
         settings = {"processes": 1, "concurrency": concurrency, **settings}
         try:
-            plan = _plan(urls, _load(requests, duration, rate, warmup), settings)
-            self._done.append(_run(plan))
+            self._done.append(
+                benchmark(
+                    urls, requests=requests, duration=duration, rate=rate, warmup=warmup, **settings
+                )
+            )
         except CrawlError as exc:
             raise exc.with_traceback(None) from None
         return self._done[-1].report
@@ -76,44 +79,6 @@ class Bencher:
 def bench(request: pytest.FixtureRequest) -> Bencher:
     """Make requests and measure them: ``bench("http://…", requests=100)``."""
     return Bencher(request.node.stash.setdefault(_done, []))
-
-
-def _load(
-    requests: int | None, duration: str | None, rate: str | float | None, warmup: str | int
-) -> Load:
-    from crawler.durations import duration_s
-    from crawler.load import Load
-    from crawler.schedule import Schedule, parse_rate
-
-    asked = None if rate is None else parse_rate(str(rate), "rate")
-    return Load(
-        requests=requests,
-        duration_s=None if duration is None else duration_s(duration, "duration"),
-        schedule=None if asked is None else Schedule(asked.stages),
-        words=None if asked is None else asked.text,
-        warmup_s=duration_s(warmup, "warmup") if isinstance(warmup, str) else 0.0,
-        warmup_requests=0 if isinstance(warmup, str) else warmup,
-    )
-
-
-def _plan(urls: str | Sequence[str], load: Load, options: dict[str, Any]) -> Plan:
-    from crawler.bench import Plan
-    from crawler.errors import UsageError
-    from crawler.run import with_options
-    from crawler.settings import Settings
-    from crawler.targets import targets_from
-    from crawler.workload import in_turn
-
-    targets = list(targets_from([urls] if isinstance(urls, str) else urls))
-    if not targets:
-        raise UsageError("bench was given no URL: give one, or a list of them")
-    return Plan(workload=in_turn(targets), load=load, settings=with_options(Settings(), options))
-
-
-def _run(plan: Plan) -> Bench:
-    from crawler.bench import Benchmark
-
-    return Benchmark(plan).run()
 
 
 def pytest_configure(config: pytest.Config) -> None:

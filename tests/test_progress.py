@@ -195,13 +195,13 @@ MOMENT = Moment(
 
 
 def test_a_benchmark_shows_its_bar_and_the_last_second(terminal: Terminal) -> None:
-    """The bar stands at the time that has passed; the line has rates, flight, latencies, failures."""
+    """The bar stands at the time that has passed; the line tells of the last second."""
     with BenchProgress(10.0, None, stream=terminal.stream) as progress:
         progress.update(MOMENT)
         seen = terminal.text()
     assert " 50 %|" in seen
     assert "498 of 500/s; in flight 12, waiting 1,034; " in seen
-    assert "p50 1.23 p99 35.6 ms; failed 3, in all 7" in seen
+    assert "p50 1.23 p99 35.6 ms; failed 3 (7)" in seen
 
 
 def test_a_benchmark_of_a_number_of_requests_counts_them(terminal: Terminal) -> None:

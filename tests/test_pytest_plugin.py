@@ -243,7 +243,7 @@ class TestApi:
         ("bench(URL, rate='x')", "*UsageError: rate 'x', column 1: 'x' is no rate; *"),
         ("bench(URL, duration='x')", "*UsageError: duration: 'x' is no duration; *"),
         ("bench(URL, timeout=3)", "*UsageError: there is no option timeout: *timeout_s?"),
-        ("bench([])", "*UsageError: bench was given no URL: *"),
+        ("bench([])", "*UsageError: a benchmark was given no URL: *"),
         ("bench(URL, requests=0)", "*UsageError: *0: give a whole number of at least 1"),
     ],
 )

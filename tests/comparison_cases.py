@@ -71,5 +71,6 @@ def write_log(
         ok = {"url": url, "run": run, **changes}
         lines += [plain(0, **{**ok, "elapsed_ms": float(ms)}) for ms in np.asarray(times)]
         lines += [plain(0, **{**ok, "status": 500, "error": "http"})] * failed
+    first = len(path.read_bytes().splitlines()) if path.exists() else 0
     with path.open("ab") as file:
-        file.writelines(encode(each._replace(seq=seq)) for seq, each in enumerate(lines))
+        file.writelines(encode(each._replace(seq=seq)) for seq, each in enumerate(lines, first))

@@ -133,6 +133,27 @@ def test_what_only_one_log_has_and_flips_are_listed(tmp_path: Path) -> None:
     assert "note: the logs are of different lists: 80 % of their URLs are in both" in text
 
 
+def test_another_mix_of_endpoints_is_said(tmp_path: Path) -> None:
+    """Where requests went to other endpoints, the total is not to be gone by."""
+    old, new = tmp_path / "old.log", tmp_path / "new.log"
+    write_log(old, "r1", {A: steady(300), B: steady(100)})
+    write_log(new, "r2", {A: steady(100), B: steady(300)})
+    words = " ".join(compared(old, new).stdout.split())
+    assert "note: 50 % of the requests went to other endpoints than before" in words
+
+
+def test_a_latency_that_wavers_is_said(tmp_path: Path) -> None:
+    """A server whose seconds differ more than chance has it widens what one should doubt."""
+    old, new = tmp_path / "old.log", tmp_path / "new.log"
+    for second in range(8):
+        started = f"2026-01-02T03:04:0{second}.000006Z"
+        write_log(old, "r1", {A: steady(150, second)}, started=started)
+        write_log(new, "r2", {A: steady(150, second, 1 + second % 2)}, started=started)
+    words = " ".join(compared(old, new).stdout.split())
+    assert "note: new: its latency wavered" in words
+    assert "note: old" not in words
+
+
 def note(run: str, **changes: object) -> RunNote:
     base = {"wall_s": 10.0, "cpu_s": 2.0, "cores": 2, "concurrency": 10}
     return RunNote(run=run, command="bench", version="1", **{**base, **changes})  # type: ignore[arg-type]
@@ -298,6 +319,22 @@ def test_unsupported_percentiles_are_marked() -> None:
     assert "~" not in render(
         compare(figures_of({A: steady(900)}), figures_of({A: steady(900)}), Plan())
     )
+
+
+def test_opposite_ways_are_told_in_a_line() -> None:
+    """A p95 that got slower while most requests got faster has a line that says so."""
+    new = steady(3000, 2, 0.8)
+    new[new > np.quantile(new, 0.9)] *= 3
+    text = render(compare(figures_of({A: steady(3000)}), figures_of({A: new}), Plan()))
+    assert f"mixed: {A}: p95 is slower, but most requests are faster\n" in text
+
+
+def test_an_interval_that_its_verdict_does_not_follow_is_explained() -> None:
+    """Where an interval leaves no change out and the corrected verdict does, a line tells why."""
+    said = "Verdicts are corrected for all tests made here; an interval by itself is not.\n"
+    old = figures_of({A: steady(300)})
+    assert said in render(compare(old, figures_of({A: steady(300, 194)}), Plan()))
+    assert said not in render(compare(old, old, Plan()))
 
 
 def test_a_document_of_nothing_is_json() -> None:

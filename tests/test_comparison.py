@@ -13,6 +13,7 @@ from scipy.stats import binomtest, brunnermunzel, mannwhitneyu
 from crawler.compared import Compared, Plan
 from crawler.comparison import compare
 from crawler.errors import UsageError
+from crawler.figures import Figures
 from crawler.histogram import Histogram
 from crawler.rank_test import holm, rank_test
 from crawler.shifts import (
@@ -399,3 +400,27 @@ def test_a_plan_that_cannot_be_is_refused(plan: dict[str, object]) -> None:
     """Unknown metrics and thresholds that are no shares are usage errors."""
     with pytest.raises(UsageError):
         Plan(**plan)  # type: ignore[arg-type]
+
+
+def test_what_only_ranks_show_never_breaks() -> None:
+    """A metric that is not shown to have changed breaks nothing, whatever its own limit says."""
+    same = {f"/{i}": steady(100, i) for i in range(9)}
+    old = figures_of({"/x": steady(1000), **same})
+    new = figures_of({"/x": 1.1 * steady(1000, 27), **same})
+    row = next(row for row in compare(old, new, Plan(threshold=0.0)).rows if row.name == "/x")
+    assert row.by_ranks
+    assert row.p_values.beyond <= LEVEL < row.p_values.metric
+    assert not row.breaks
+
+
+def test_the_group_of_others_is_not_compared() -> None:
+    """What a log counts as (other) is not the same endpoints in two logs."""
+    both = []
+    for seed in (1, 2):
+        figures = Figures(limit=1)
+        for name in ("/a", "/b"):
+            figures.add(block(name, steady(100, seed)))
+        both.append(figures)
+    comparison = compare(both[0], both[1], Plan())
+    assert [row.name for row in comparison.rows] == ["/a"]
+    assert comparison.only_old == comparison.only_new == ()

@@ -146,7 +146,7 @@ FLOORS: Final[dict[str, float]] = {
 The whole number is the floor; the decimal orders the files that share one.
 """
 
-UNBUILT_FILES_ALLOWED: Final = True
+UNBUILT_FILES_ALLOWED: Final = False
 """Whether FLOORS may name files that do not exist (while the house is being built)."""
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {

@@ -13,7 +13,7 @@ a repetition, nearly all, are read once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +32,8 @@ from crawler.samples import INVALID, NONE, key_of, short_name
 _THREADS: Final = 2
 _AHEAD: Final = 3
 """Pieces of a log at hand at a time."""
+_ROWS: Final = 1 << 17
+"""Rows that a block is to have, some 20 MB: a group costs a block the same however few it has."""
 _NOT_BY_ARROW: Final = (*TIMES, "reused")
 """Fields whose texts, when grouped by them, pyarrow would write in another way."""
 _LAG: Final = TIMES.index("lag_ms")
@@ -155,6 +157,9 @@ class BlockReader:
 
     def blocks(self, log: LogFile) -> Iterator[Block]:
         """Yield the blocks of what is new in ``log``; raises ``LogError``."""
+        yield from joined(self._pieces(log), _ROWS)
+
+    def _pieces(self, log: LogFile) -> Iterator[Block]:
         for columns in self._columns(log):
             for bad in columns.bad:
                 self._bad(log, bad._replace(line=log.lines + bad.line + 1))
@@ -204,6 +209,50 @@ class BlockReader:
         if key_field(self._group_by) == "url" and self._group_by != "url":
             groups = np.where(columns.error == _INVALID_URL, len(names) - 1, groups)
         return names, groups
+
+
+def joined(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
+    """``blocks``, those of one run that follow on each other joined until they have ``rows``."""
+    waiting: list[Block] = []
+    held = 0
+    for block in blocks:
+        if waiting and (waiting[0].run != block.run or held >= rows):
+            yield _join(waiting)
+            waiting, held = [], 0
+        waiting.append(block)
+        held += len(block)
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(blocks: Sequence[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    places: dict[str, int] = {}
+    groups = [
+        np.array([places.setdefault(name, len(places)) for name in block.names])[block.group]
+        for block in blocks
+    ]
+    examples: dict[str, Example] = {}
+    for block in blocks:
+        examples = {**block.examples, **examples}
+    return Block(
+        run=blocks[0].run,
+        names=tuple(places),
+        group=np.concatenate(groups),
+        started_s=np.concatenate([block.started_s for block in blocks]),
+        elapsed_ms=np.concatenate([block.elapsed_ms for block in blocks]),
+        lag_ms=np.concatenate([block.lag_ms for block in blocks]),
+        phases_ms=np.concatenate([block.phases_ms for block in blocks]),
+        status=np.concatenate([block.status for block in blocks]),
+        error=np.concatenate([block.error for block in blocks]),
+        bytes=np.concatenate([block.bytes for block in blocks]),
+        reused=np.concatenate([block.reused for block in blocks]),
+        sent=np.concatenate([block.sent for block in blocks]),
+        slowest=tuple(slow for block in blocks for slow in block.slowest),
+        examples=examples,
+        warmup=sum(block.warmup for block in blocks),
+    )
 
 
 def _arrow_reader(group_by: str) -> ArrowReader | None:

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crawler import log_chunks
+from crawler import log_blocks, log_chunks
 from crawler.blocks import SLOWEST, Block
 from crawler.codec import BadLineError, decode, encode
 from crawler.errors import LogError
@@ -380,6 +381,28 @@ def test_a_block_is_of_one_run(tmp_path: Path) -> None:
     ]
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5)), max_size=30))
+@settings(deadline=None)
+def test_blocks_are_joined_without_loss(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[tuple[str, int]]
+) -> None:
+    """Small blocks of a run become one, up to a size; rows, names and order stay."""
+    path = tmp_path_factory.getbasetemp() / "joined.log"
+    blocks = []
+    for i, (run, count) in enumerate(sizes):
+        rows = [line(n, run=run, url=f"http://h/{(i + n) % 7}") for n in range(count)]
+        rows.append(line(9, run=run, fields={"stage": "warmup"}))
+        blocks += read_of(path, b"".join(rows)).blocks
+    joined = list(log_blocks.joined(blocks, 8))
+    assert [row for b in joined for row in rows_of(b)] == [
+        row for b in blocks for row in rows_of(b)
+    ]
+    assert sum(block.warmup for block in joined) == len(sizes)
+    assert [s for b in joined for s in b.slowest] == [s for b in blocks for s in b.slowest]
+    for block, after in pairwise(joined):
+        assert len(block) >= 8 or block.run != after.run
+
+
 def test_warm_up_is_counted_and_in_no_row(tmp_path: Path) -> None:
     """Records of the warm-up are told by their number; none is a row, an example, or slow."""
     rows = [
@@ -472,6 +495,7 @@ def test_a_second_reading_leaves_superseded_records_out(tmp_path: Path) -> None:
 def test_memory_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrow: bool) -> None:
     """A log five times as long takes no more memory to read."""
     monkeypatch.setattr(log_chunks, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(log_blocks, "_ROWS", 500)
 
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.log"

@@ -36,18 +36,18 @@ duration  4.50 s
 rate      2.22/s
 bytes     820 B
 
-latency (ok), ms      service time   95% bounds  response time   95% bounds
-  mean                        1.44                        1.94
-  standard deviation          0.53                        0.53
-  min                         1.00                        1.50
-  p50                        ~1.00  1.00 – 2.00          ~1.50  1.50 – 2.50
-  p75                        ~2.00    from 1.00          ~2.50    from 1.50
-  p90                            -                           -
-  p95                            -                           -
-  p99                            -                           -
-  p99.9                          -                           -
-  p99.99                         -                           -
-  max                         2.00                        2.50
+latency (ok), ms  service time   95% bounds  response time   95% bounds
+  mean                    1.44                        1.94
+  std deviation           0.53                        0.53
+  min                     1.00                        1.50
+  p50                    ~1.00  1.00 – 2.00          ~1.50  1.50 – 2.50
+  p75                    ~2.00    from 1.00          ~2.50    from 1.50
+  p90                        -                           -
+  p95                        -                           -
+  p99                        -                           -
+  p99.9                      -                           -
+  p99.99                     -                           -
+  max                     2.00                        2.50
 service time:  from the start of a request to its last byte
 response time: from the moment a request was due to its last byte, lag included
 ~ too few successes for this percentile: read it as a hint

@@ -115,7 +115,7 @@ def _latency(report: Report, scale: TimeScale, width: int) -> list[str]:
     kinds = {SERVICE: total.service, RESPONSE: total.response}
     order = [RESPONSE, SERVICE] if report.open_loop else [SERVICE, RESPONSE]
     sides = [_side(kinds[name], scale) for name in order]
-    names = ["mean", "standard deviation", "min", *FRACTION_NAMES, "max"]
+    names = ["mean", "std deviation", "min", *FRACTION_NAMES, "max"]
     bounds = f"{CONFIDENCE:.0%} bounds"
     lines = table(
         f"latency (ok), {scale.unit}",

@@ -32,6 +32,8 @@ _WITH_TOTAL: Final = (
 _WITHOUT_TOTAL: Final = "{n_fmt} done in {elapsed}, {rate_noinv_fmt} {desc}"
 
 
+_ROWS: Final = 24
+"""More lines than bars: where a terminal tells no height, tqdm would draw nothing."""
 _TIMED: Final = "{percentage:3.0f} %|{bar}| {elapsed} <{remaining}"
 _OF_TOTAL: Final = "{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {elapsed} <{remaining}"
 _COUNTED: Final = "{n:.0f} done in {elapsed}"
@@ -63,6 +65,7 @@ class Progress:
                 bar_format=_WITHOUT_TOTAL if total is None else _WITH_TOTAL,
                 dynamic_ncols=_knows_its_width(stream),
                 ncols=80,
+                nrows=_ROWS,
                 unit="",
                 unit_scale=True,
                 mininterval=0,
@@ -155,6 +158,7 @@ def _bar(stream: TextIO, *, position: int, total: float | None, bar_format: str)
         bar_format=bar_format,
         dynamic_ncols=_knows_its_width(stream),
         ncols=80,
+        nrows=_ROWS,
         leave=False,
         mininterval=0,
         miniters=0,

@@ -27,9 +27,9 @@ LIVE = Live(count=500, ok=498, failed=2, p50_ms=1.234, p95_ms=3.5)
 class Terminal:
     """A pseudo-terminal: ``stream`` is what a program writes to, ``text`` what a user sees."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, height: int = 24) -> None:
         self._master, slave = os.openpty()
-        termios.tcsetwinsize(slave, (24, width))
+        termios.tcsetwinsize(slave, (height, width))
         os.set_blocking(self._master, False)
         self.stream: TextIO = os.fdopen(slave, "w")
 
@@ -69,7 +69,7 @@ def test_the_bar_shows_rate_counts_and_percentiles(terminal: Terminal) -> None:
 
 def test_a_terminal_that_does_not_know_its_width_has_80_columns() -> None:
     """A width of 0, as in some containers, does not make the bar vanish."""
-    terminal = Terminal(width=0)
+    terminal = Terminal(width=0, height=0)
     with Progress(1000, stream=terminal.stream) as progress:
         progress.update(LIVE)
         seen = terminal.text()
@@ -212,3 +212,14 @@ def test_a_benchmark_of_a_number_of_requests_counts_them(terminal: Terminal) -> 
     assert "2500/10000" in seen
     assert "498/s; in flight 12; failed 3" in seen
     assert " of 500" not in seen
+
+
+def test_a_benchmark_is_shown_where_a_terminal_tells_no_size() -> None:
+    """Neither width nor height: both lines are drawn all the same."""
+    terminal = Terminal(width=0, height=0)
+    with BenchProgress(10.0, None, stream=terminal.stream) as progress:
+        progress.update(MOMENT)
+        seen = terminal.text()
+    terminal.close()
+    assert " 50 %|" in seen
+    assert "498 of 500/s" in seen

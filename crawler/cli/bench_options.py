@@ -25,7 +25,7 @@ from crawler.cli.options import (
 )
 from crawler.errors import UsageError
 from crawler.load import Load
-from crawler.record import Target
+from crawler.record import ARM, STAGE, Target
 from crawler.schedule import Arrivals, Schedule, Stage, parse_ramp, parse_rate
 from crawler.settings import Settings
 from crawler.thresholds import Threshold, parse_thresholds
@@ -104,7 +104,7 @@ def parse(params: BenchParams, *, stdin_piped: bool) -> tuple[BenchOptions, Sett
         params["concurrency"],
         params["processes"],
         params["group_by"],
-        kept_columns(params),
+        (*kept_columns(params), STAGE, ARM),
     )
     options = BenchOptions(
         targets=_targets(params, stdin_piped=stdin_piped),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -101,6 +102,7 @@ class Benchmark:
         self._done = 0
         self._warmup_ok = 0
         self._dropped = 0
+        self._stopped_s = inf
         self._cause = ""
         self._gave_up: str | None = None
 
@@ -120,6 +122,7 @@ class Benchmark:
 
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
+        self._stopped_s = min(self._stopped_s, time.monotonic())
         self._crawling.stop(grace_s)
 
     def _job(self) -> Job:
@@ -147,7 +150,7 @@ class Benchmark:
         """Begin nothing after this moment; what is in flight is waited for, or dropped."""
         grace_s = 0.0 if self._plan.drop_unfinished else self._settings.timeout_s + SECOND_S
         late_s = 0.0 if self._plan.load.schedule is None else _LATE_S
-        self._crawling.pool.call_at(moment_s + late_s, partial(self.stop, grace_s))
+        self._crawling.pool.call_at(moment_s + late_s, partial(self._crawling.stop, grace_s))
 
     def _take(self, result: BatchResult) -> None:
         self._done += result.records
@@ -229,8 +232,8 @@ class Benchmark:
 
     def _note(self, clock: RunClock, machine_share: float | None) -> RunNote:
         load, settings = self._plan.load, self._settings
-        never = self._pace.never_begun(self._done + self._dropped)
-        processes = max(1, settings.processes)
+        never = self._pace.never_begun(self._done + self._dropped, self._stopped_s)
+        processes = max(1, min(settings.processes, settings.concurrency))
         return RunNote(
             run=self._crawling.run,
             command="bench",

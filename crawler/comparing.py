@@ -96,6 +96,8 @@ def _previous(path: Path) -> str:
     """The run before the last, by when they began."""
     everything = read_report([path], selection=EVERYTHING, group_by="status", warn=_silent)
     spans = sorted(everything.figures.runs.items(), key=lambda each: each[1].first_s)
+    if not spans:
+        raise UsageError(f"{path}: it holds nothing but warm-up requests: nothing to compare")
     if len(spans) < 2:
         raise UsageError(
             f"{path}: there is one run in it, {spans[0][0]}: nothing to compare it with; give "

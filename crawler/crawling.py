@@ -114,6 +114,7 @@ class Crawling:
         self.run = _new_run_id()
         self.resumed = 0
         self._pool: Pool | None = None
+        self._stop_grace_s: float | None = None
         self._summary: Summary | None = None
         self._summing = job.tables or job.live
         self._importing = _Import(tables=job.tables)
@@ -158,6 +159,7 @@ class Crawling:
 
     def stop(self, grace_s: float) -> None:
         """Begin nothing new; what is in flight may take ``grace_s``. Safe in a signal handler."""
+        self._stop_grace_s = grace_s
         if self._pool is not None:
             self._pool.stop(grace_s)
 
@@ -214,6 +216,8 @@ class Crawling:
         )
         self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
         self._cleanup.enter_context(self._pool)
+        if self._stop_grace_s is not None:  # it was stopped before there was a pool
+            self._pool.stop(self._stop_grace_s)
         if self._summing:
             self._importing.start()
         usual = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)

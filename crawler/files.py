@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from crawler.errors import UsageError
 from crawler.log import cannot
 
 
@@ -34,3 +36,16 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def check_output(option: str, path: Path, taken: Iterable[Path]) -> None:
+    """Refuse, before anything is done, an output that is ``taken`` or has no directory.
+
+    Raises ``UsageError``.
+    """
+    for other in taken:
+        if path.resolve() == other.resolve():
+            raise UsageError(f"{option} {path}: that is the record log; give another file")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "it is a directory" if path.is_dir() else "its directory is not there"
+        raise UsageError(f"{option} {path}: cannot write it: {what}")

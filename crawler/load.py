@@ -12,11 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import inf, nextafter
+from typing import Final
 
 from crawler.errors import UsageError
 from crawler.record import STAGE, WARMUP, Target
 from crawler.schedule import Schedule
 from crawler.workload import Workload
+
+MOST_PER_S: Final = 200_000
+
+
+def _highest(schedule: Schedule) -> float:
+    return max(max(stage.start_per_s, stage.end_per_s) for stage in schedule.stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,11 @@ class Load:
             raise UsageError(f"--requests is {self.requests}: give a whole number of at least 1")
         if self.duration_s is not None and not self.duration_s > 0:
             raise UsageError("--duration is no time at all: give one as 30s or 5m")
+        if self.schedule is not None and _highest(self.schedule) > MOST_PER_S:
+            raise UsageError(
+                f"a rate of {_highest(self.schedule):,.0f}/s is more than any client can keep: "
+                f"give one up to {MOST_PER_S:,}/s"
+            )
         if self.warmup_requests < 0:
             raise UsageError(f"--warmup is {self.warmup_requests}: give 1000 requests, or 5s")
 
@@ -107,16 +119,23 @@ class Pace:
         """How many requests were due by now, asked for or not; in a closed loop those given out."""
         if self.load.schedule is None:
             return self.given
+        if self._end_s is not None:
+            now_s = min(now_s, nextafter(self._end_s, 0.0))
         while self._next_due_s <= now_s:
             self._due += 1
             self._next_due_s = next(self._moments_s, inf)
         return self._due
 
-    def never_begun(self, begun: int) -> int:
-        """How many were due before the end, beside the ``begun``; to be called after it."""
-        if self.load.schedule is None or self._end_s is None:
+    def never_begun(self, begun: int, until_s: float) -> int:
+        """How many were due before the end, or ``until_s``, beside the ``begun``."""
+        has_end = self._end_s is not None or until_s < inf
+        if self.load.schedule is None or self._has_all() or not has_end:
             return 0
-        return max(0, self.due_by(nextafter(self._end_s, 0.0)) - begun)
+        return max(0, self.due_by(until_s) - begun)
+
+    def _has_all(self) -> bool:
+        """Whether as many requests as were asked for have been given out."""
+        return self.load.requests is not None and self._kept >= self.load.requests
 
     def _closed(self) -> Iterator[Target]:
         for target in self._targets:
@@ -133,9 +152,15 @@ class Pace:
                 return
             target = self._flagged(next(self._targets), due_s)._replace(due=due_s)
             if staged and target.fields.get(STAGE) != WARMUP:
-                stage = str(1 + (schedule.stage_at(offset_s) or 0))
+                stage = str(self._stage(schedule, offset_s))
                 target = target._replace(fields={**target.fields, STAGE: stage})
             yield target
+
+    def _stage(self, schedule: Schedule, offset_s: float) -> int:
+        """The number of a stage, from 1; a warm-up in seconds is the one before."""
+        at = schedule.stage_at(offset_s)
+        index = len(schedule.stages) - 1 if at is None else at
+        return index + (0 if self.load.warmup_s else 1)
 
     def _offsets(self, schedule: Schedule) -> Iterator[float]:
         """The moments of all requests, as many as were asked for, warm-up included."""
@@ -152,7 +177,7 @@ class Pace:
         return target
 
     def _is_over(self, moment_s: float) -> bool:
-        if self.load.requests is not None and self._kept >= self.load.requests:
+        if self._has_all():
             return True
         return self._end_s is not None and moment_s >= self._end_s
 

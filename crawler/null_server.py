@@ -8,6 +8,7 @@ input does, so that it cannot outlive who started it, however that one ends.
 from __future__ import annotations
 
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -61,13 +62,17 @@ class NullServer:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "crawler.null_server"],
+            [sys.executable, "-P", __file__],  # -P: nothing of the current directory is imported
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{self._process.stdout.readline().strip()}/"
+        port = self._process.stdout.readline().strip()
+        if not port:
+            self._process.communicate()
+            raise OSError("the server for --calibrate did not start")
+        self.url = f"http://127.0.0.1:{port}/"
         return self
 
     def __exit__(
@@ -80,7 +85,8 @@ class NullServer:
 
 
 def main() -> None:
-    """Serve on a free port, and print which."""
+    """Serve on a free port, and print which. Ctrl-C is the owner's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         print(listener.getsockname()[1], flush=True)
         serve(listener)

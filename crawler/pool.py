@@ -142,12 +142,12 @@ class Pool:
             self._listen(ledger)
 
     def wait_until_ready(self) -> None:
-        """Return when every worker is up, so that no task waits for one to start.
+        """Return when every worker is up, or the pool is to stop.
 
         Raises ``WorkerError`` as ``imap_batches``; to be called before it.
         """
         nothing = Ledger(Direct(()), window=1, recovery=NoRecovery())
-        while not all(member.ready for member in self._members):
+        while self._grace_s is None and not all(member.ready for member in self._members):
             self._listen(nothing)
 
     def call_at(self, moment_s: float, action: Callable[[], None]) -> None:
@@ -247,8 +247,11 @@ class Pool:
                 self._hear(member, ledger)
             else:
                 member.channel.flush()
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[-1]()
+        now_s, due = time.monotonic(), list[Callable[[], None]]()
+        while self._timers and self._timers[0][0] <= now_s:
+            due.append(heapq.heappop(self._timers)[-1])
+        for action in due:  # what they set anew is for the next time, however late we are
+            action()
         if self._grace_s is not None:
             self._begin_stop(ledger)
 
@@ -296,10 +299,10 @@ class Pool:
             self._start(member)
 
     def _begin_stop(self, ledger: Ledger) -> None:
+        ledger.close()
         if self._stop_told:
             return
         self._stop_told = True
-        ledger.close()
         for member in self._members:
             if member.channel is not None:
                 member.channel.send((pool_worker.STOP, self._grace_s))

@@ -78,7 +78,8 @@ class Bencher:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Bencher:
     """Make requests and measure them: ``bench("http://…", requests=100)``."""
-    return Bencher(request.node.stash.setdefault(_done, []))
+    request.node.stash[_done] = done = list["Bench"]()  # of this run of the test, not of one before
+    return Bencher(done)
 
 
 def pytest_configure(config: pytest.Config) -> None:

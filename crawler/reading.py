@@ -206,6 +206,8 @@ class LogReading:
         everything = LogReading(self._paths, group_by="status")
         everything.read()
         spans = everything.figures.runs
+        if not spans:
+            return "nothing but warm-up requests"
         first_s = min(span.first_s for span in spans.values())
         last_s = max(span.last_start_s for span in spans.values())
         return f"{_listed(spans)}, from {_stamp(first_s)} to {_stamp(last_s)}"

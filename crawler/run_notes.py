@@ -6,6 +6,7 @@ reads well without it; only the CPU share and what was asked are not known then.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -69,10 +70,11 @@ def write_note(log: Path, note: RunNote) -> None:
 
 def read_notes(log: Path) -> dict[str, RunNote]:
     """Give the notes of a log's runs by run id; a line that cannot be read is left out."""
-    try:
-        lines = notes_path(log).read_bytes().splitlines()
-    except OSError:
-        return {}
+    lines: list[bytes] = []
+    for path in (notes_path(log), notes_path(log.with_suffix(""))):
+        if path == notes_path(log) or log.suffix == ".gz":  # of a log that was gzipped later
+            with contextlib.suppress(OSError):
+                lines += path.read_bytes().splitlines()
     notes = (_note(line) for line in lines)
     return {note.run: note for note in notes if note is not None}
 
@@ -80,6 +82,20 @@ def read_notes(log: Path) -> dict[str, RunNote]:
 def _note(line: bytes) -> RunNote | None:
     try:
         row = json.loads(line)
-        return RunNote(**{name: value for name, value in row.items() if name in _FIELDS})
+        note = RunNote(**{name: value for name, value in row.items() if name in _FIELDS})
+        return note if _is_whole(note) else None
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def _is_whole(note: RunNote) -> bool:
+    """Whether each value is of the kind that it is to be."""
+    numbers = (note.wall_s, note.cpu_s, note.cores, note.concurrency, note.processes)
+    counts = (note.unfinished, note.unsent)
+    shares = (note.worker_share, note.machine_share, note.rate_per_s)
+    texts = (note.run, note.command, note.version, note.schedule or "")
+    return (
+        all(isinstance(value, int | float) for value in (*numbers, *counts))
+        and all(value is None or isinstance(value, int | float) for value in shares)
+        and all(isinstance(value, str) for value in texts)
+    )

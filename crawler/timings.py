@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crawler.record import ERROR_CLASSES, STAGE, WARMUP
-from crawler.samples import GroupNames, key_of
+from crawler.samples import GroupNames, key_of, short_name
 
 if TYPE_CHECKING:
     from crawler.record import Record
@@ -114,7 +114,7 @@ class Timings:
         """Take in one record."""
         error = record.error
         if error is not None and error not in self.examples:
-            self.examples[error] = Example(record.url, record.detail or "")
+            self.examples[error] = Example(short_name(record.url), short_name(record.detail or ""))
         if record.fields.get(STAGE) == WARMUP:
             self.warmup += 1
             self.warmup_failed += error is not None
@@ -138,7 +138,14 @@ class Timings:
         response_ms = record.elapsed_ms + max(lag_ms, 0.0)
         if memory.is_slow(response_ms):
             self.slow.append(
-                Slow(response_ms, record.elapsed_ms, started_s, record.seq, status, record.url)
+                Slow(
+                    response_ms,
+                    record.elapsed_ms,
+                    started_s,
+                    record.seq,
+                    status,
+                    short_name(record.url),
+                )
             )
 
     def _open(self, name: str) -> int:

@@ -68,6 +68,22 @@ def test_a_server_that_is_not_there_is_an_error_with_its_cause(tmp_path) -> None
     assert "--keep-going" in done.stderr
 
 
+def test_a_short_run_in_which_nothing_succeeds_is_an_error_too(tmp_path) -> None:
+    """Too few requests to end early, and still none that succeeded: exit 1."""
+    done = bench("-n", 50, "--out", "none", "http://127.0.0.1:9/", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "50 (0 ok, 50 failed" in done.stdout
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_sent(tmp_path) -> None:
+    """Neither onto the record log nor where there is no directory: exit 2, and no log."""
+    for metrics in ("b.log", "absent/m.prom"):
+        done = bench("--out", "b.log", "--metrics", metrics, "http://127.0.0.1:9/", cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"--metrics {metrics}: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_ends_with_the_report_of_what_was_done(demo, tmp_path) -> None:
     """A benchmark that is interrupted reports what it has, and exits with 130."""
     process = subprocess.Popen(
@@ -87,7 +103,7 @@ def test_two_sides_end_in_a_comparison(demo, tmp_path) -> None:
     """--ab requests both, half and half, and says how B differs from A."""
     sides = [f"{demo}/status/200", f"{demo}/status/200?delay=30ms"]
     done = bench("--ab", *sides, "-n", 400, "-c", 4, "--out", "none", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     assert "B against A" in done.stdout
     assert f"B: {sides[1]}" in done.stdout
     assert "slower" in done.stdout.split("B against A")[1]
@@ -128,7 +144,7 @@ def test_headers_and_bodies_are_sent_as_in_a_run(demo, tmp_path) -> None:
     """The request options are those of the main verb."""
     done = bench(
         "-n", 1, "--out", "b.log", "--json", json.dumps({"a": 1}), "-H", "X-Test: 1",
-        f"{demo}/echo", cwd=tmp_path,
+        f"{demo}/anything", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (record,) = records_of(tmp_path / "b.log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from math import inf
 
 import pytest
 
@@ -103,7 +104,8 @@ def test_what_was_due_and_never_begun_is_counted() -> None:
     pace = Pace(load, WORKLOAD, lambda _: None, Clock(0))
     pace.begin(100.0)
     assert len(list(islice(pace, 30))) == 30
-    assert (pace.never_begun(28), pace.never_begun(100)) == (72, 0)
+    assert pace.never_begun(28, 104.95) == 22
+    assert (pace.never_begun(28, inf), pace.never_begun(100, inf)) == (72, 0)
 
 
 def test_a_closed_loop_leaves_nothing_unbegun() -> None:
@@ -111,7 +113,11 @@ def test_a_closed_loop_leaves_nothing_unbegun() -> None:
     load = Load(duration_s=10.0)
     pace = Pace(load, WORKLOAD, lambda _: None, Clock(0))
     pace.begin(100.0)
-    assert (len(list(islice(pace, 30))), pace.due_by(105.0), pace.never_begun(28)) == (30, 30, 0)
+    assert (len(list(islice(pace, 30))), pace.due_by(105.0), pace.never_begun(28, inf)) == (
+        30,
+        30,
+        0,
+    )
 
 
 def test_what_is_due_by_now_is_counted_whether_it_was_given_out_or_not() -> None:
@@ -122,9 +128,26 @@ def test_what_is_due_by_now_is_counted_whether_it_was_given_out_or_not() -> None
     assert [pace.due_by(now_s) for now_s in (99.0, 100.0, 100.25, 200.0)] == [0, 1, 3, 10]
 
 
+def test_nothing_is_left_of_a_schedule_whose_requests_were_all_given_out() -> None:
+    """A number of requests that ends it before its time leaves nothing unbegun."""
+    load = Load(
+        requests=20, duration_s=10.0, warmup_s=1.0, schedule=Schedule(parse_rate("10").stages)
+    )
+    targets, _, pace = paced(load)
+    assert (len(targets), pace.never_begun(30, inf)) == (30, 0)
+
+
+def test_a_warm_up_in_seconds_is_no_stage_of_a_ramp() -> None:
+    """The first stage after it is number 1."""
+    schedule = Schedule((Stage(2, 2, 1), Stage(4, 4, 1), Stage(8, 8, 1)))
+    targets, _, _ = paced(Load(schedule=schedule, warmup_s=1.0))
+    assert Counter(target.fields[STAGE] for target in targets) == {WARMUP: 2, "1": 4, "2": 8}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        ({"requests": 1, "schedule": Schedule(parse_rate("300000").stages)}, "more than any"),
         ({}, "needs an end"),
         ({"schedule": Schedule(parse_rate("1").stages)}, "needs an end"),
         ({"requests": 0}, "--requests is 0"),

@@ -1,7 +1,7 @@
 """The bench verb: carry out a benchmark, show how it goes, print the report and the verdicts.
 
-The report goes to stdout, all talk to stderr. The exit code is 3 where a threshold is broken, 1
-where nothing succeeded, 130 or 143 where it was stopped.
+The report goes to stdout, all talk to stderr. The exit code is 3 where a threshold is broken or B
+is worse than A, 1 where nothing succeeded, 130 or 143 where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crawler.calibration import Floor, calibrate
 from crawler.cli.bench_options import BenchOptions, TargetChoice
 from crawler.cli.stopping import StopSignals
 from crawler.figures import Figures
-from crawler.files import write_whole
+from crawler.files import check_output, write_whole
 from crawler.load import Load
 from crawler.progress import BenchProgress
 from crawler.report.columns import plain
@@ -24,7 +24,7 @@ from crawler.report.model import Report
 from crawler.settings import Settings
 from crawler.targets import open_targets
 from crawler.urls import mask
-from crawler.verdicts import Verdict, judge
+from crawler.verdicts import judge
 from crawler.workload import Workload
 
 EXIT_BROKEN: Final = 3
@@ -35,6 +35,8 @@ def execute(options: BenchOptions, settings: Settings) -> int:
     if options.targets is None:
         print(_floor_words(calibrate(settings, options.load)))
         return 0
+    if options.metrics is not None:
+        check_output("--metrics", options.metrics, [options.out] if options.out else [])
     plan = _plan(options, settings, _workload(options.targets))
     floor = calibrate(settings, options.load) if options.calibrate else None
     with _progress(options) as progress:
@@ -81,8 +83,9 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
     print(render(bench.report), end="")
     if floor is not None:
         print(f"\n{_floor_words(floor)}")
+    worse = False
     if bench.sides is not None and options.targets is not None:
-        _compare(*bench.sides, bench.report, options.targets.urls)
+        worse = _compare(*bench.sides, bench.report, options.targets.urls)
     verdicts = [judge(t, bench.report.figures, bench.report.main) for t in options.thresholds]
     if verdicts:
         print("\nthresholds")
@@ -94,11 +97,11 @@ def _tell(bench: Bench, options: BenchOptions, floor: Floor | None, stopped: int
         write_whole(options.metrics, to_openmetrics(bench.report).encode())
     if bench.log is not None and not options.quiet:
         _say(f"records of run {bench.run} are in {options.out}")
-    return _exit_code(bench, verdicts, stopped)
+    return _exit_code(bench, [v.words for v in verdicts if not v.passed], stopped, worse=worse)
 
 
-def _compare(a: Figures, b: Figures, report: Report, urls: tuple[str, ...]) -> None:
-    """Say how B differs from A, by the latency that the report means."""
+def _compare(a: Figures, b: Figures, report: Report, urls: tuple[str, ...]) -> bool:
+    """Say how B differs from A, by the latency that the report means; tell whether it breaks."""
     from crawler.compared import Plan as Comparing
     from crawler.comparison import compare
     from crawler.report import comparison_text
@@ -109,19 +112,19 @@ def _compare(a: Figures, b: Figures, report: Report, urls: tuple[str, ...]) -> N
     for name, url in zip("AB", urls, strict=True):
         print(f"{name}: {plain(mask(url))}")
     print(f"\n{comparison_text.render(comparison)}", end="")
+    return bool(comparison.broken)
 
 
-def _exit_code(bench: Bench, verdicts: list[Verdict], stopped: int | None) -> int:
+def _exit_code(bench: Bench, broken: list[str], stopped: int | None, *, worse: bool) -> int:
     if bench.gave_up is not None:
         _say(f"ended early: {bench.gave_up}; --keep-going would go on")
     if stopped is not None:
         return 128 + stopped
-    broken = [verdict for verdict in verdicts if not verdict.passed]
-    for verdict in broken:
-        _say(verdict.words)
-    if broken:
+    for words in broken:
+        _say(words)
+    if broken or worse:
         return EXIT_BROKEN
-    return int(bench.gave_up is not None)
+    return int(bench.report.figures.total.ok == 0)
 
 
 def _floor_words(floor: Floor) -> str:

@@ -10,6 +10,7 @@ from crawler.cli.compare_options import Ask
 from crawler.compared import Plan
 from crawler.comparing import LogSide, compare_logs, default_runs
 from crawler.errors import UsageError
+from crawler.files import check_output, write_whole
 from crawler.report.comparison_machine import to_json
 from crawler.report.comparison_text import render
 from crawler.report.comparison_words import broken_lines
@@ -23,6 +24,9 @@ EXIT_BROKEN = 3
 def execute(ask: Ask) -> int:
     """Compare; give 0, or 3 where something is worse than a threshold with confidence."""
     old, new = _sides(ask)
+    for option, name in (("--json", ask.json_file), ("--html", ask.html_file)):
+        if name is not None and name != "-":
+            check_output(option, Path(name), (old.path, new.path))
     plan = Plan(metric=ask.metric, threshold=ask.threshold, error_threshold=ask.error_threshold)
     comparison = compare_logs(old, new, plan, group_by=ask.group_by, latency=ask.latency, warn=_say)
     _write(comparison, ask)
@@ -48,19 +52,11 @@ def _sides(ask: Ask) -> tuple[LogSide, LogSide]:
 
 def _write(comparison: Comparison, ask: Ask) -> None:
     if ask.json_file not in (None, "-"):
-        _to_file(ask.json_file, to_json(comparison), "--json")
+        write_whole(Path(str(ask.json_file)), to_json(comparison).encode())
     if ask.html_file is not None:
         from crawler.report.comparison_html import comparison_to_html
 
-        _to_file(ask.html_file, comparison_to_html(comparison), "--html")
-
-
-def _to_file(name: str, text: str, option: str) -> None:
-    try:
-        Path(name).write_text(text, encoding="utf-8")
-    except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise UsageError(f"{option} {name}: cannot write it: {reason}; check the path") from None
+        write_whole(Path(ask.html_file), comparison_to_html(comparison).encode())
 
 
 def _say(text: str) -> None:

@@ -104,7 +104,7 @@ def _rate(report: Report) -> str:
     if not report.open_loop:
         return f"{rate_text(figures.rate_per_s)}/s"
     asked = {each.note.schedule for each in report.runs if each.note and each.note.schedule}
-    return f"{rate_text(figures.sent_per_s)}/s begun; asked for: {', '.join(sorted(asked))}"
+    return f"{rate_text(figures.sent_per_s)}/s begun; asked for: {plain(', '.join(sorted(asked)))}"
 
 
 def _latency(report: Report, scale: TimeScale, width: int) -> list[str]:

@@ -80,9 +80,10 @@ def _of_lag(figures: Figures, p99_ms: float, notes: tuple[RunNote, ...]) -> Iter
     median_ms = figures.total.service.percentile(0.5)
     if isnan(median_ms) or isnan(p99_ms) or p99_ms <= max(_LATE_MS, _LATE * median_ms):
         return
+    decimals = 0 if p99_ms >= 100 else 1
     yield (
-        f"requests started late: lag p99 {p99_ms:.3g} ms; more connections (--concurrency), a "
-        "lower rate or a less busy machine would start them on time"
+        f"requests started late: lag p99 {p99_ms:,.{decimals}f} ms; more connections "
+        "(--concurrency), a lower rate or a less busy machine would start them on time"
     )
 
 

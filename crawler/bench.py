@@ -247,7 +247,7 @@ class Benchmark:
             machine_share=machine_share,
             schedule=load.words,
             rate_per_s=None if load.schedule is None else _fastest(load),
-            unfinished=self._dropped,
+            unfinished=self._dropped if self._gave_up is None else 0,
             unsent=never if self._gave_up is None else 0,
         )
 

@@ -17,6 +17,7 @@ from crawler.run import with_options
 from crawler.schedule import Schedule, parse_rate
 from crawler.settings import Settings
 from crawler.targets import targets_from
+from crawler.urls import InvalidUrl, wire_url
 from crawler.workload import in_turn
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def benchmark(
     targets = list(targets_from([urls] if isinstance(urls, str) else urls))
     if not targets:
         raise UsageError("a benchmark was given no URL: give one, or a list of them")
+    for target in targets:
+        try:
+            wire_url(target.url)
+        except InvalidUrl as exc:
+            raise UsageError(f"{target.url!r} cannot be requested: {exc}") from None
     plan = Plan(
         workload=in_turn(targets),
         load=_load(requests, duration, rate, warmup),

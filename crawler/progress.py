@@ -175,8 +175,15 @@ def _moment_words(moment: Moment) -> str:
         words += f", waiting {moment.waiting:,}"
     if not isnan(moment.p50_ms):
         factor, unit = _unit(moment.p50_ms)
-        words += f"; p50 {moment.p50_ms * factor:.3g} p99 {moment.p99_ms * factor:.3g} {unit}"
+        words += (
+            f"; p50 {_three(moment.p50_ms * factor)} p99 {_three(moment.p99_ms * factor)} {unit}"
+        )
     return f"{words}; failed {moment.failed:,} ({moment.failed_in_all:,})"
+
+
+def _three(value: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from crawler.bench import Bench, Benchmark, Plan
+from crawler.benchmark import benchmark
 from crawler.errors import UsageError
 from crawler.load import Load
 from crawler.log import read_log
@@ -317,6 +318,18 @@ def test_a_note_of_the_run_stands_beside_its_log(prompt, tmp_path) -> None:
     assert 0 < note.cpu_share < 1
     assert note.worker_share is not None
     assert 0 < note.worker_share < 1
+
+
+def test_the_library_refuses_what_is_no_url() -> None:
+    """A benchmark of what cannot be requested would only measure us."""
+    with pytest.raises(UsageError, match="'foo' cannot be requested"):
+        benchmark("foo", requests=1)
+
+
+def test_the_library_gives_figures_of_one_url(prompt) -> None:
+    """One call, and the report is there."""
+    total = benchmark(prompt, requests=50, concurrency=2, processes=0).report.figures.total
+    assert (total.ok, total.failed) == (50, 0)
 
 
 def test_a_pool_of_no_connections_is_refused() -> None:

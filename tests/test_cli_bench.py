@@ -169,6 +169,7 @@ def test_headers_and_bodies_are_sent_as_in_a_run(demo, tmp_path) -> None:
         (("--weights", "a"), "--weights: 'a' are no weights"),
         (("--weights", "1", "--shuffle"), "--weights and --shuffle"),
         (("--rand-url", "http://h/[0-9]"), "URLs and lists and --rand-url"),
+        (("--ab", "http://h/a", "http://h/b"), "URLs and lists and --ab"),
         (("--out", "-"), "--out: give a file"),
         (("--group-by", "city"), "--group-by 'city'"),
         (("--concurrency", "0"), "--concurrency is 0"),
@@ -181,6 +182,12 @@ def test_options_that_cannot_be_used_are_named(arguments, words, tmp_path) -> No
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_order_for_what_has_its_own_is_refused(tmp_path) -> None:
+    """Two sides are interleaved at random: weights would not be heeded."""
+    done = bench("--ab", "http://h/a", "http://h/b", "--weights", "1,9", cwd=tmp_path)
+    assert (done.returncode, "--ab has an order of its own" in done.stderr) == (2, True)
 
 
 def test_what_is_no_url_is_refused_before_anything_is_sent(tmp_path) -> None:

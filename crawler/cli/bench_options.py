@@ -132,6 +132,8 @@ def _targets(params: BenchParams, *, stdin_piped: bool) -> TargetChoice | None:
     given = [name for name, is_given in ways.items() if is_given]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)}: give one of them, each says what to request")
+    if given and given[0] != "URLs and lists" and (params["shuffle"] or params["weights"]):
+        raise UsageError(f"{given[0]} has an order of its own: leave out --shuffle and --weights")
     if pattern is not None:
         made = made_up(parse_url_pattern(pattern), params["seed"])
         return _choice(params, (), (), lambda _: made)

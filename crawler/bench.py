@@ -126,7 +126,8 @@ class Benchmark:
         self._crawling.stop(grace_s)
 
     def _job(self) -> Job:
-        plan, per_s = self._plan, _fastest(self._plan.load)
+        plan, schedule = self._plan, self._plan.load.schedule
+        per_s = 0.0 if schedule is None else schedule.highest_per_s
         waiting = int(per_s * self._settings.timeout_s) + 100 * self._settings.concurrency
         return Job(
             targets=self._pace,
@@ -246,13 +247,7 @@ class Benchmark:
             worker_share=(clock.workers_cpu_s or clock.cpu_s) / clock.wall_s / processes,
             machine_share=machine_share,
             schedule=load.words,
-            rate_per_s=None if load.schedule is None else _fastest(load),
+            rate_per_s=None if load.schedule is None else load.schedule.highest_per_s,
             unfinished=self._dropped if self._gave_up is None else 0,
             unsent=never if self._gave_up is None else 0,
         )
-
-
-def _fastest(load: Load) -> float:
-    """The highest rate of a schedule, a second; 0 without one."""
-    stages = () if load.schedule is None else load.schedule.stages
-    return max((max(stage.start_per_s, stage.end_per_s) for stage in stages), default=0.0)

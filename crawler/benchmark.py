@@ -17,8 +17,7 @@ from crawler.run import with_options
 from crawler.schedule import Schedule, parse_rate
 from crawler.settings import Settings
 from crawler.targets import targets_from
-from crawler.urls import InvalidUrl, wire_url
-from crawler.workload import in_turn
+from crawler.workload import check_requestable, in_turn
 
 if TYPE_CHECKING:
     import requests as requests_library
@@ -47,11 +46,7 @@ def benchmark(
     targets = list(targets_from([urls] if isinstance(urls, str) else urls))
     if not targets:
         raise UsageError("a benchmark was given no URL: give one, or a list of them")
-    for target in targets:
-        try:
-            wire_url(target.url)
-        except InvalidUrl as exc:
-            raise UsageError(f"{target.url!r} cannot be requested: {exc}") from None
+    check_requestable("the URL", (target.url for target in targets))
     plan = Plan(
         workload=in_turn(targets),
         load=_load(requests, duration, rate, warmup),

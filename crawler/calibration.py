@@ -46,7 +46,7 @@ def calibrate(settings: Settings, load: Load) -> Floor:
     )
     with NullServer() as server:
         closed = _measured(server.url, plain, None)
-        rate_per_s = None if load.schedule is None else _rate(load.schedule)
+        rate_per_s = None if load.schedule is None else load.schedule.highest_per_s
         at_rate = closed if rate_per_s is None else _measured(server.url, plain, rate_per_s)
     p50_ms, p99_ms = at_rate.total.response.percentiles((0.50, 0.99))
     return Floor(p50_ms, p99_ms, at_rate.lag.percentile(0.99), closed.rate_per_s, rate_per_s)
@@ -55,12 +55,6 @@ def calibrate(settings: Settings, load: Load) -> Floor:
 def _measured(url: str, settings: Settings, rate_per_s: float | None) -> Figures:
     load = Load(duration_s=_LENGTH_S, warmup_s=_WARMUP_S)
     if rate_per_s is not None:
-        stages = (Stage(rate_per_s, rate_per_s, _WARMUP_S + _LENGTH_S),)
-        load = replace(load, schedule=Schedule(stages))
+        load = replace(load, schedule=Schedule((Stage(rate_per_s, rate_per_s, _LENGTH_S),)))
     plan = Plan(workload=in_turn([Target(0, url)]), load=load, settings=settings)
     return Benchmark(plan).run().report.figures
-
-
-def _rate(schedule: Schedule) -> float:
-    """The highest rate that is asked for."""
-    return max(max(stage.start_per_s, stage.end_per_s) for stage in schedule.stages)

@@ -38,14 +38,14 @@ def _umask() -> int:
     return mask
 
 
-def check_output(option: str, path: Path, taken: Iterable[Path]) -> None:
-    """Refuse, before anything is done, an output that is ``taken`` or has no directory.
+def check_output(option: str, path: Path, logs: Iterable[Path]) -> None:
+    """Refuse, before anything is done, an output that is one of ``logs`` or has no directory.
 
     Raises ``UsageError``.
     """
-    for other in taken:
-        if path.resolve() == other.resolve():
-            raise UsageError(f"{option} {path}: that is the record log; give another file")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "it is a directory" if path.is_dir() else "its directory is not there"
-        raise UsageError(f"{option} {path}: cannot write it: {what}")
+    if any(path.resolve() == log.resolve() for log in logs):
+        raise UsageError(f"{option} {path} would replace a log; give another file")
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a directory; give a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: {path.parent} is no directory; make it first")

@@ -70,8 +70,12 @@ class NullServer:
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         if not port:
+            from crawler.errors import (
+                WorkerError,  # here: the server's own process needs none of ours
+            )
+
             self._process.communicate()
-            raise OSError("the server for --calibrate did not start")
+            raise WorkerError("the server that --calibrate measures against did not start")
         self.url = f"http://127.0.0.1:{port}/"
         return self
 

@@ -23,7 +23,8 @@ class RunNote:
 
     ``worker_share`` is the CPU time of a worker process, of the one core that it can use;
     ``machine_share`` is how busy the whole machine was; None where it is not known. ``schedule`` is
-    the rate or the ramp in the user's words, None for a closed loop. ``unfinished`` counts requests
+    the rate or the ramp in the user's words, ``rate_per_s`` the highest rate in it; both are None
+    for a closed loop. ``unfinished`` counts requests
     that were dropped in flight at the end, ``unsent`` those whose moment had come and that found no
     free connection until then.
     """
@@ -70,11 +71,11 @@ def write_note(log: Path, note: RunNote) -> None:
 
 def read_notes(log: Path) -> dict[str, RunNote]:
     """Give the notes of a log's runs by run id; a line that cannot be read is left out."""
+    logs = [log, log.with_suffix("")] if log.suffix == ".gz" else [log]  # it was gzipped later
     lines: list[bytes] = []
-    for path in (notes_path(log), notes_path(log.with_suffix(""))):
-        if path == notes_path(log) or log.suffix == ".gz":  # of a log that was gzipped later
-            with contextlib.suppress(OSError):
-                lines += path.read_bytes().splitlines()
+    for path in map(notes_path, logs):
+        with contextlib.suppress(OSError):
+            lines += path.read_bytes().splitlines()
     notes = (_note(line) for line in lines)
     return {note.run: note for note in notes if note is not None}
 

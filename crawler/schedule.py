@@ -121,6 +121,11 @@ class Schedule:
         total = sum(stage.requests for stage in self.stages)
         return None if total == inf else ceil(round(total, _DIGITS))
 
+    @property
+    def highest_per_s(self) -> float:
+        """The highest rate that is asked for, a second."""
+        return max(max(stage.start_per_s, stage.end_per_s) for stage in self.stages)
+
     def offsets(self) -> Iterator[float]:
         """Give, lazily and in ascending order, the seconds from the start at which each is due.
 

@@ -6,7 +6,7 @@ each is due, and when the stream ends, is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, cycle
 from random import Random
@@ -15,6 +15,7 @@ from typing import Final
 from crawler.errors import UsageError
 from crawler.record import ARM, Target
 from crawler.url_pattern import UrlPattern
+from crawler.urls import InvalidUrl, mask, wire_url
 
 _PAIRS: Final = 8
 """Pairs of A and B in a block: so many are shuffled together that neither is foreseeable."""
@@ -26,6 +27,15 @@ class Workload:
 
     targets: Callable[[], Iterator[Target]]
     words: str
+
+
+def check_requestable(where: str, urls: Iterable[str]) -> None:
+    """Raise ``UsageError`` for what is no URL: a benchmark of it would only measure ourselves."""
+    for url in urls:
+        try:
+            wire_url(url)
+        except InvalidUrl as exc:
+            raise UsageError(f"{where} {mask(url)!r} cannot be requested: {exc}") from None
 
 
 def in_turn(targets: Sequence[Target]) -> Workload:

@@ -324,6 +324,9 @@ def test_the_library_refuses_what_is_no_url() -> None:
     """A benchmark of what cannot be requested would only measure us."""
     with pytest.raises(UsageError, match="'foo' cannot be requested"):
         benchmark("foo", requests=1)
+    with pytest.raises(UsageError) as refused:
+        benchmark("http://me:hunter2@a..b/", requests=1)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_library_gives_figures_of_one_url(prompt) -> None:

@@ -194,5 +194,8 @@ def test_what_is_no_url_is_refused_before_anything_is_sent(tmp_path) -> None:
     """A benchmark of what cannot be requested would only measure us."""
     done = bench("http://a..b/", cwd=tmp_path)
     assert (done.returncode, "cannot be requested" in done.stderr) == (2, True)
+    secret = bench("http://me:hunter2@a..b/", cwd=tmp_path)
+    assert (secret.returncode, "cannot be requested" in secret.stderr) == (2, True)
+    assert "hunter2" not in secret.stderr
     nothing = crawl("bench", cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert (nothing.returncode, "nothing to request" in nothing.stderr) == (2, True)

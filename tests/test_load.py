@@ -139,15 +139,21 @@ def test_nothing_is_left_of_a_schedule_whose_requests_were_all_given_out() -> No
 
 def test_a_warm_up_in_seconds_is_no_stage_of_a_ramp() -> None:
     """The first stage after it is number 1."""
-    schedule = Schedule((Stage(2, 2, 1), Stage(4, 4, 1), Stage(8, 8, 1)))
-    targets, _, _ = paced(Load(schedule=schedule, warmup_s=1.0))
-    assert Counter(target.fields[STAGE] for target in targets) == {WARMUP: 2, "1": 4, "2": 8}
+    load = Load(schedule=Schedule((Stage(0, 4, 2), Stage(8, 8, 1))), warmup_s=1.0)
+    targets, ends, _ = paced(load)
+    assert Counter(target.fields[STAGE] for target in targets) == {WARMUP: 4, "1": 4, "2": 8}
+    assert ends == [104.0]
+    assert load.length_s == 4.0
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         ({"requests": 1, "schedule": Schedule(parse_rate("300000").stages)}, "more than any"),
+        (
+            {"schedule": Schedule((Stage(0, 0, 1), Stage(5, 5, 1))), "warmup_s": 1.0},
+            "and that is 0",
+        ),
         ({}, "needs an end"),
         ({"schedule": Schedule(parse_rate("1").stages)}, "needs an end"),
         ({"requests": 0}, "--requests is 0"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 
-from crawler.cli.bench_options import BenchParams, parse
 from crawler.cli.grouped import GroupedCommand, OptionGroup
 from crawler.cli.option_groups import (
     DEBUG,
@@ -20,6 +19,9 @@ from crawler.cli.option_groups import (
     texts_option,
 )
 from crawler.cli.options import GROUPINGS, stdin_is_piped
+
+if TYPE_CHECKING:
+    from crawler.cli.bench_options import BenchParams
 
 WORKLOAD: Final = OptionGroup(
     "Workload (several URLs are requested in turn)",
@@ -132,8 +134,10 @@ RESULT: Final = OptionGroup(
 
 
 def _run(**params: Unpack[BenchParams]) -> int:
+    from crawler.cli.bench_options import parse
+
     options, settings = parse(params, stdin_piped=stdin_is_piped())
-    from crawler.cli.bench import execute
+    from crawler.cli.bench import execute  # numpy only once the options are right
 
     return execute(options, settings)
 

@@ -26,12 +26,19 @@ from crawler.cli.options import (
 from crawler.errors import UsageError
 from crawler.load import Load
 from crawler.record import ARM, STAGE, Target
-from crawler.schedule import Arrivals, Schedule, Stage, parse_ramp, parse_rate
+from crawler.schedule import Arrivals, Schedule, parse_ramp, parse_rate
 from crawler.settings import Settings
 from crawler.thresholds import Threshold, parse_thresholds
 from crawler.url_pattern import parse_url_pattern
-from crawler.urls import InvalidUrl, wire_url
-from crawler.workload import Workload, a_and_b, in_turn, made_up, shuffled, weighted
+from crawler.workload import (
+    Workload,
+    a_and_b,
+    check_requestable,
+    in_turn,
+    made_up,
+    shuffled,
+    weighted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,14 +187,10 @@ def _arrangement(params: BenchParams) -> Callable[[Sequence[Target]], Workload]:
 
 
 def _check_urls(where: str, urls: Sequence[str]) -> None:
-    """Refuse what is no URL at once: a benchmark of it would only measure us."""
     for url in urls:
         if "://" not in url and Path(url).is_file():
             raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
-        try:
-            wire_url(url)
-        except InvalidUrl as exc:
-            raise UsageError(f"{where} {url!r} cannot be requested: {exc}") from None
+    check_requestable(where, urls)
 
 
 def _load(params: BenchParams) -> Load:
@@ -200,11 +203,6 @@ def _load(params: BenchParams) -> Load:
     if stages is None and params["arrivals"] != "constant":
         raise UsageError("--arrivals are those of a schedule: give --rate or --ramp with it")
     warmup_s, warmup_requests = _warmup(params["warmup"])
-    if ramp is not None and stages is not None and warmup_s:
-        first = max(stages[0].start_per_s, stages[0].end_per_s)
-        if not first:
-            raise UsageError("--warmup has the rate of the ramp's first stage, and that is 0")
-        stages = (Stage(first, first, warmup_s), *stages)
     schedule = None if stages is None else Schedule(stages, params["arrivals"], params["seed"])
     duration = params["duration"]
     duration_s = None if duration is None else values.duration_s(duration, "--duration")

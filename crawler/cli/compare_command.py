@@ -8,9 +8,16 @@ import click
 
 from crawler.cli.compare_options import CompareParams, parse
 from crawler.cli.grouped import GroupedCommand, OptionGroup
+from crawler.cli.option_groups import (
+    DEBUG,
+    FILE,
+    choice_option,
+    default_option,
+    file_option,
+    text_option,
+)
 from crawler.cli.options import GROUPINGS
 
-_FILE: Final = click.Path(allow_dash=True)
 _METRICS: Final = ("p50", "p75", "p90", "p95", "p99", "p99.9")
 
 
@@ -24,39 +31,35 @@ def _compare(**params: Unpack[CompareParams]) -> int:
 WHAT: Final = OptionGroup(
     "What is compared",
     (
-        click.Option(
-            ["--metric"],
-            type=click.Choice(_METRICS),
-            default="p95",
-            show_default=True,
+        choice_option(
+            "--metric",
+            among=_METRICS,
+            value="p95",
             help="Percentile of the latency that the verdict and the threshold are about.",
         ),
-        click.Option(
-            ["--latency"],
-            type=click.Choice(("auto", "service", "response")),
-            default="auto",
-            show_default=True,
+        choice_option(
+            "--latency",
+            among=("auto", "service", "response"),
+            value="auto",
             help="Time from the start of a request (service) or from when it was due (response); "
             "auto is response where both logs are of an open loop.",
         ),
-        click.Option(
-            ["--group-by"],
+        default_option(
+            "--group-by",
             metavar="WHAT",
-            default="endpoint",
-            show_default=True,
+            value="endpoint",
             help=f"Rows: {', '.join(GROUPINGS)} or a kept column.",
         ),
-        click.Option(
-            ["--old-run"],
+        text_option(
+            "--old-run",
             metavar="ID",
             help="Run of OLD: last, previous, all, or the beginning of an id.  [default: last; "
             "previous where OLD and NEW are one log]",
         ),
-        click.Option(
-            ["--new-run"],
+        default_option(
+            "--new-run",
             metavar="ID",
-            default="last",
-            show_default=True,
+            value="last",
             help="Run of NEW: last, previous, all, or the beginning of an id.",
         ),
     ),
@@ -65,18 +68,16 @@ WHAT: Final = OptionGroup(
 LIMITS: Final = OptionGroup(
     "What breaks (exit code 3)",
     (
-        click.Option(
-            ["--threshold"],
+        default_option(
+            "--threshold",
             metavar="N%",
-            default="5%",
-            show_default=True,
+            value="5%",
             help="Slower by more than this, with confidence, breaks.",
         ),
-        click.Option(
-            ["--error-threshold"],
+        default_option(
+            "--error-threshold",
             metavar="N%",
-            default="0.5%",
-            show_default=True,
+            value="0.5%",
             help="An error share higher by more than so many points, with confidence, breaks.",
         ),
     ),
@@ -85,24 +86,13 @@ LIMITS: Final = OptionGroup(
 OUTPUT: Final = OptionGroup(
     "Output",
     (
-        click.Option(
-            ["--json", "json_file"],
-            metavar="FILE",
-            type=_FILE,
+        file_option(
+            "--json",
+            "json_file",
             help="Write the comparison as JSON too; - prints it in place of the text.",
         ),
-        click.Option(
-            ["--html", "html_file"],
-            metavar="FILE",
-            type=click.Path(),
-            help="Write the comparison as a page too.",
-        ),
-        click.Option(
-            ["--debug"],
-            is_flag=True,
-            expose_value=False,
-            help="Show the traceback of an error, as CRAWL_DEBUG=1 does.",
-        ),
+        file_option("--html", "html_file", help="Write the comparison as a page too."),
+        DEBUG,
     ),
 )
 
@@ -110,8 +100,8 @@ compare_command: Final = GroupedCommand(
     "compare",
     callback=_compare,
     arguments=[
-        click.Argument(["old"], metavar="OLD", type=_FILE),
-        click.Argument(["new"], metavar="NEW", type=_FILE),
+        click.Argument(["old"], metavar="OLD", type=FILE),
+        click.Argument(["new"], metavar="NEW", type=FILE),
     ],
     groups=(WHAT, LIMITS, OUTPUT),
     short_help="Tell whether a new log is slower than an old one.",

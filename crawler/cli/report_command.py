@@ -10,7 +10,7 @@ import click
 
 from crawler.cli import values
 from crawler.cli.grouped import GroupedCommand, OptionGroup
-from crawler.cli.option_groups import default_option, file_option, flag_option, text_option
+from crawler.cli.option_groups import DEBUG, default_option, file_option, flag_option, text_option
 from crawler.cli.options import GROUPINGS
 from crawler.errors import UsageError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ALL_RUNS: Final = "all"
 STDOUT: Final = "-"
-FORMS: Final = ("html", "json", "csv", "hgrm")
 
 
 class ReportParams(TypedDict):
@@ -79,6 +78,8 @@ def _options(params: ReportParams, *, now_s: float) -> ReportOptions:
 
 def _check_outputs(outputs: dict[str, str], logs: tuple[Path, ...]) -> None:
     """Each output has a place of its own, and none is a log that is to be read."""
+    from crawler.files import check_output
+
     taken: dict[str, str] = {}
     for form, target in outputs.items():
         if target in taken:
@@ -87,13 +88,8 @@ def _check_outputs(outputs: dict[str, str], logs: tuple[Path, ...]) -> None:
                 "give one of them another file"
             )
         taken[target] = form
-        path = Path(target)
-        if path.exists() and any(log.exists() and path.samefile(log) for log in logs):
-            raise UsageError(f"--{form} {target} would replace a log; give another file")
-        if path.is_dir():
-            raise UsageError(f"--{form} {target} is a directory; give a file in it")
-        if target != STDOUT and not path.parent.is_dir():
-            raise UsageError(f"--{form} {target}: {path.parent} is no directory; make it first")
+        if target != STDOUT:
+            check_output(f"--{form}", Path(target), logs)
 
 
 OUTPUT: Final = OptionGroup(
@@ -133,14 +129,7 @@ SELECTION: Final = OptionGroup(
 
 MORE: Final = OptionGroup(
     "More",
-    (
-        click.Option(
-            ["--debug"],
-            is_flag=True,
-            expose_value=False,
-            help="Show the traceback of an error, as CRAWL_DEBUG=1 does.",
-        ),
-    ),
+    (DEBUG,),
 )
 
 report_command: Final = GroupedCommand(

@@ -138,7 +138,8 @@ async def follow(plan: Plan, begun: Begun, reply: Reply) -> Attempt:
     chain = _Chain(plan, begun, reply)
     await chain.follow()
     reply = chain.total()
-    return Attempt(conclude(plan, begun, reply, chain.request.url), reply.retry_after)
+    record = conclude(plan, begun, reply, chain.request.url)
+    return Attempt(record, reply.retry_after, reply.kept)
 
 
 async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
@@ -149,7 +150,7 @@ async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
     reply = await plan.engine.exchange(begun.request)
     if leads_on(plan, reply):
         return await follow(plan, begun, reply)
-    return Attempt(conclude(plan, begun, reply), reply.retry_after)
+    return Attempt(conclude(plan, begun, reply), reply.retry_after, reply.kept)
 
 
 def _own_headers(plan: Plan, own: Headers | None, wire: WireUrl) -> Headers:
@@ -272,6 +273,7 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
         http_version,
         remote,
         reused,
+        _,
     ) = reply
     if error is None and status is not None and status >= 400:
         error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"

@@ -23,6 +23,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from crawler.engines.base import Kept
 from crawler.record import Record
 from crawler.settings import Settings
 
@@ -34,10 +35,12 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Attempt(NamedTuple):
-    """One attempt's record, and what the server asked for in Retry-After (verbatim, or None)."""
+    """One attempt's record, what the server asked for in Retry-After (verbatim, or None), and its
+    reply where replies are kept."""
 
     record: Record
     retry_after: str | None = None
+    kept: Kept | None = None
 
 
 def worth_retrying(attempt: Attempt, settings: Settings) -> bool:

@@ -39,7 +39,7 @@ class Settings:
     (``_s``), sizes bytes. ``group_by`` is ``endpoint``, ``host``, ``path``, ``url``, ``status`` or
     the name of a carried column. ``headers``, ``cookies`` and credentials go to a target's own
     origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
-    this process.
+    this process. ``keep_replies`` hands whole replies to those in the worker who look at them.
     """
 
     method: str = "GET"
@@ -63,6 +63,7 @@ class Settings:
     timeout_s: float = 30.0
     connect_timeout_s: float = 10.0
     max_body_bytes: int = 100 * MB
+    keep_replies: bool = False
 
     engine: EngineName = "auto"
 

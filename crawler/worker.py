@@ -20,6 +20,7 @@ from crawler.batches import Batch, BatchResult, FiguresMaker, Order
 from crawler.codec import encode
 from crawler.demand import Demand
 from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
+from crawler.keeping import new_keeper
 from crawler.log import LogWriter, SharedLog
 from crawler.pool_worker import Desk
 from crawler.punctual import Punctual
@@ -31,7 +32,7 @@ from crawler.settings import Settings
 if TYPE_CHECKING:
     import requests
 
-    from crawler.engines.base import Engine, Reply, Start
+    from crawler.engines.base import Engine, Kept, Reply, Start
 
 _FLUSH_LINES: Final = 256
 _FLUSH_S: Final = 0.005
@@ -121,6 +122,7 @@ class Station:
         self._plan = _plan(order.run)
         self._start = _injected.start
         self._log: LogWriter | None = None if _injected.log is None else _injected.log.open()
+        self._keeper = new_keeper(order.run, self._settings)
         self._loop = asyncio.get_running_loop()
         self._new_figures = FiguresMaker(order)
         self._punctual = Punctual(self._loop, self._begin_what_is_due)
@@ -194,9 +196,10 @@ class Station:
             self._demand.finished += 1
             record = conclude(self._plan, begun, reply)
             if record.error is None:
-                self._record(batch, record)
+                self._record(batch, record, reply.kept)
             else:
-                self._settle(Job(begun.target, batch), Attempt(record, reply.retry_after))
+                outcome = Attempt(record, reply.retry_after, reply.kept)
+                self._settle(Job(begun.target, batch), outcome)
             self._go_on()
         except Exception as exc:
             self._give_up(exc)
@@ -229,13 +232,13 @@ class Station:
         if job.answer is not None and not job.answer.done():
             job.answer.set_result(outcome)
         elif job.answer is not None:  # its retry was cancelled by a stop: this is the last word
-            self._record(job.batch, outcome.record)
+            self._record(job.batch, outcome.record, outcome.kept)
         elif worth_retrying(outcome, self._settings) and not self._desk.stopping:
             task = self._loop.create_task(self._retry(job, outcome))
             self._retries[task] = job.batch
             task.add_done_callback(self._retries.pop)
         else:
-            self._record(job.batch, outcome.record)
+            self._record(job.batch, outcome.record, outcome.kept)
 
     async def _retry(self, job: Job, first: Attempt) -> None:
         task = asyncio.current_task()
@@ -249,13 +252,15 @@ class Station:
 
         try:
             outcome = await retry(first, again, self._settings)
-            self._record(job.batch, outcome.record)
+            self._record(job.batch, outcome.record, outcome.kept)
         except Exception as exc:
             self._give_up(exc)
 
-    def _record(self, batch: Batch, record: Record) -> None:
+    def _record(self, batch: Batch, record: Record, kept: Kept | None = None) -> None:
         if batch.closed:  # reported already: what is not in the report is not in the log
             return
+        if kept is not None and self._keeper is not None:
+            record = self._keeper.keep(record, kept)
         line = encode(record)
         lines = self._lines
         lines.append(line)
@@ -278,6 +283,8 @@ class Station:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+        if self._keeper is not None:
+            self._keeper.flush()
         if self._lines and self._log is not None:
             self._log.append(self._lines)
         self._lines.clear()
@@ -305,6 +312,8 @@ class Station:
         for task in (*self._under_way, *self._retries):
             task.cancel()
         _injected.engine.close()
+        if self._keeper is not None:
+            self._keeper.close()
         if self._log is not None:
             self._log.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from crawler.body import Body
 from crawler.record import ErrorClass
 
 
@@ -28,12 +29,31 @@ class Request(NamedTuple):
     own_origin: bool = True
 
 
+class Kept(NamedTuple):
+    """A whole reply, for those who want more than its figures. ``body`` is decoded.
+
+    ``headers`` are those of the final block, in their order, repeated ones repeated.
+    """
+
+    request: Request
+    status_line: str
+    headers: tuple[tuple[str, str], ...]
+    body: Body
+
+    def header(self, name: str) -> str | None:
+        """Give a field, joined by commas where it is repeated; None without it."""
+        name = name.lower()
+        values = [value for key, value in self.headers if key.lower() == name]
+        return ", ".join(values) if values else None
+
+
 class Reply(NamedTuple):
     """What came of one exchange. Durations are whole microseconds.
 
     ``started_s`` is ``time.monotonic()`` at the true start. ``location`` is the Location header of
     a 3xx reply as it came. ``error`` is one of ``dns connect tls timeout protocol too_large`` or
-    None: a status of 400 and above is no error here.
+    None: a status of 400 and above is no error here. ``kept`` is there if the settings ask for it
+    (``keep_replies``) and a head has come.
     """
 
     status: int | None
@@ -52,6 +72,7 @@ class Reply(NamedTuple):
     http_version: str | None = None
     remote: str | None = None
     reused: bool = False
+    kept: Kept | None = None
 
 
 class Engine(Protocol):

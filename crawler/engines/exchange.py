@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final, Literal
 
-from crawler.engines.base import Reply
+from crawler.engines.base import Kept, Reply
 from crawler.record import ErrorClass
 
 Stage = Literal["start", "dns", "connect", "tunnel", "tls", "send", "receive"]
@@ -26,8 +26,9 @@ class Exchange:
 
     __slots__ = (
         "_phase_began", "_start", "connect_timeout_s", "connect_us", "dns_us", "first_byte",
-        "fresh_only", "host", "limit", "location", "peer", "remote", "retry_after", "reused",
-        "sent", "size", "stage", "started_s", "status", "target", "timeout_s", "tls_us", "version",
+        "fresh_only", "host", "kept", "limit", "location", "peer", "remote", "retry_after",
+        "reused", "sent", "size", "stage", "started_s", "status", "target", "timeout_s", "tls_us",
+        "version",
     )  # fmt: skip
 
     def __init__(self, *, timeout_s: float, connect_timeout_s: float) -> None:
@@ -45,6 +46,7 @@ class Exchange:
         self.location: str | None = None
         self.retry_after: str | None = None
         self.target: str | None = None
+        self.kept: Kept | None = None
         self.host = self.peer = ""
         self.reused = self.fresh_only = False
 
@@ -123,4 +125,5 @@ class Exchange:
             http_version=self.version,
             remote=self.remote,
             reused=self.reused,
+            kept=self.kept,
         )

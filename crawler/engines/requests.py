@@ -23,8 +23,9 @@ from requests.utils import get_environ_proxies
 from urllib3 import HTTPHeaderDict
 from urllib3.response import BaseHTTPResponse
 
+from crawler.body import Body
 from crawler.decoding import Decoder
-from crawler.engines.base import Reply, Request
+from crawler.engines.base import Kept, Reply, Request
 from crawler.engines.exchange import Exchange
 from crawler.engines.faults import died_idle, translated
 from crawler.engines.threads import DaemonThreads
@@ -132,7 +133,7 @@ class RequestsEngine:
             )
         try:
             exchange.head_read()
-            self._read(response, exchange)
+            self._read(request, response, exchange)
         finally:
             response.close()
 
@@ -186,7 +187,7 @@ class RequestsEngine:
         proxies: dict[str, str] = get_environ_proxies(url)
         return proxies
 
-    def _read(self, response: requests.Response, exchange: Exchange) -> None:
+    def _read(self, request: Request, response: requests.Response, exchange: Exchange) -> None:
         """Read the body to its end and note what a reply tells of itself."""
         headers, status = response.headers, response.status_code
         exchange.status = status
@@ -197,7 +198,11 @@ class RequestsEngine:
         raw: Any = response.raw
         exchange.version = exchange.version or _VERSIONS.get(getattr(raw, "version", 0))
         coding = headers.get("Content-Encoding", "") if self._settings.compression else ""
-        decoder = Decoder(coding, self._settings.max_body_bytes)
+        body = Body() if self._settings.keep_replies else None
+        if body is not None:
+            exchange.kept = _kept(request, response, body)
+        sink = None if body is None else body.write
+        decoder = Decoder(coding, self._settings.max_body_bytes, sink)
         try:
             for piece in _pieces(raw):
                 decoder.feed(piece)
@@ -215,6 +220,13 @@ def _set_length(prepared: requests.PreparedRequest) -> None:
     if isinstance(prepared.body, str | bytes) and not framed:
         body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
         prepared.headers["Content-Length"] = str(len(body))
+
+
+def _kept(request: Request, response: requests.Response, body: Body) -> Kept:
+    fields = getattr(response.raw, "headers", None)
+    pairs = fields.iteritems() if isinstance(fields, HTTPHeaderDict) else response.headers.items()
+    status_line = f"HTTP/1.1 {response.status_code} {response.reason or ''}".rstrip()
+    return Kept(request, status_line, tuple(pairs), body)
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:  # noqa: ANN401 - a foreign adapter may give any file

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pycurl
 
+from crawler.body import Body
 from crawler.decoding import DecodeFailed, Decoder, TooLarge
-from crawler.engines.base import Reply, Request
+from crawler.engines.base import Kept, Reply, Request
 from crawler.engines.curl_options import (
     ERRORS,
     connection_options,
@@ -73,6 +74,7 @@ class Transfer:
     """One easy handle and what its current exchange has brought so far."""
 
     __slots__ = (
+        "_body",
         "_connections",
         "_decoder",
         "_fault",
@@ -80,6 +82,7 @@ class Transfer:
         "_lines",
         "_own_origin",
         "_profile",
+        "_request",
         "_settings",
         "_shape",
         "_size",
@@ -97,6 +100,8 @@ class Transfer:
         self._lines: list[bytes] = []
         self._size = 0
         self._decoder: Decoder | None = None
+        self._request: Request | None = None
+        self._body: Body | None = None
         self._fault: tuple[ErrorClass, str] | None = None
         self._shape: tuple[Any, ...] = ()
         self._url_matters = bool(url_options("http://x/", profile, settings))
@@ -114,6 +119,8 @@ class Transfer:
         self._lines.clear()
         self._size = 0
         self._decoder = self._fault = None
+        if self._settings.keep_replies:
+            self._request, self._body = request, None
         try:
             self.curl.setopt(pycurl.URL, request.url)
             if self._url_matters:
@@ -132,7 +139,8 @@ class Transfer:
         for option, value in connection_options(self._profile, own_origin=request.own_origin):
             curl.setopt(option, value)
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        keep = self._settings.keep_replies
+        curl.setopt(pycurl.WRITEFUNCTION, self._on_kept_body if keep else self._on_body)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(request.timeout_s * 1000)))
         curl.setopt(pycurl.HTTPHEADER, header_list(request, keepalive=self._settings.keepalive))
         body = b"" if request.body is None and request.method in _EMPTY_BODY else request.body
@@ -157,6 +165,26 @@ class Transfer:
             return None
         self._fault = ("too_large", str(TooLarge(self._limit)))
         return -1
+
+    def _on_kept_body(self, chunk: bytes) -> int | None:
+        """Keep a piece of the body, decoded; -1 makes libcurl break the transfer off."""
+        decoder = self._decoder
+        if decoder is None:
+            body = self._body = Body()
+            coding = self._header("content-encoding") if self._settings.compression else None
+            decoder = self._decoder = Decoder(coding or "", self._limit, body.write)
+        return self._decode(decoder, chunk)
+
+    def _kept(self) -> Kept | None:
+        """Give the reply as it came, where replies are kept and a head was read."""
+        if self._request is None or not self._lines:
+            return None
+        start = max(i for i, line in enumerate(self._lines) if line.startswith(b"HTTP/") or not i)
+        status_line, *rest = [line.decode("latin-1").rstrip("\r\n") for line in self._lines[start:]]
+        end = rest.index("") if "" in rest else len(rest)
+        pairs = (line.partition(":") for line in rest[:end])
+        headers = tuple((name.strip(), value.strip()) for name, _, value in pairs)
+        return Kept(self._request, status_line, headers, self._body or Body())
 
     def _decode(self, decoder: Decoder, chunk: bytes) -> int | None:
         try:
@@ -224,6 +252,7 @@ class Transfer:
             version if status else None,
             remote,
             not connects and status != 0,
+            None if self._request is None else self._kept(),
         )
 
     def _outcome(self, code: int, words: str) -> tuple[ErrorClass | None, str | None]:

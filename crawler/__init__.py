@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crawler.benchmark import benchmark
     from crawler.errors import CrawlError
     from crawler.log import read_log
+    from crawler.politeness import Politeness
     from crawler.record import Record, Target
     from crawler.run import Run, crawl
     from crawler.settings import Settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bench",
     "CrawlError",
+    "Politeness",
     "Record",
     "Run",
     "Settings",
@@ -38,6 +40,7 @@ _HOMES: Final = {
     "Bench": "crawler.bench",
     "benchmark": "crawler.benchmark",
     "CrawlError": "crawler.errors",
+    "Politeness": "crawler.politeness",
     "Record": "crawler.record",
     "Run": "crawler.run",
     "Settings": "crawler.settings",

@@ -19,14 +19,17 @@ from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
 from crawler.ledger import MOST, OutputOrder
 from crawler.log import SharedLog, index_log, repair
+from crawler.politeness import Politeness
 from crawler.pool import Pool
 from crawler.record import Target
 from crawler.recovery import LogRecovery
+from crawler.reorder import Reorder
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.samples import Counts, RunClock, Samples
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
+from crawler.spread import Spread
 from crawler.worker import fetch_batch, initialize, new_event_loop
 
 if TYPE_CHECKING:
@@ -50,6 +53,11 @@ _STREAMED_TOGETHER: Final = 8
 """A batch is given out when all of it is done: small ones, where records are waited for."""
 
 _OTHER_FILES: Final = 200
+
+_POLITE_WINDOW: Final = 100_000
+"""Targets that a polite run reads ahead: so far it looks for hosts that may be asked."""
+_POLITE_TOGETHER: Final = 16
+_MOST_OUT: Final = 1024
 
 
 def to_warnings(text: str) -> None:
@@ -121,6 +129,8 @@ class Crawling:
         self.counts = Counts()
         self.failed_before = 0
         self._cleanup = contextlib.ExitStack()
+        polite = self.settings.polite is not None
+        self._reorder = Reorder() if polite and job.keep_lines else None
 
     def __enter__(self) -> Crawling:
         with self._cleanup:
@@ -140,7 +150,9 @@ class Crawling:
                     self.counts.add(samples)
                     if self._summing:
                         self.summary.add(samples)
-            yield result
+            yield result if self._reorder is None else _in_turn(result, self._reorder)
+        if self._reorder is not None:
+            yield BatchResult(0, (), self._reorder.rest())
 
     @property
     def summary(self) -> Summary:
@@ -205,8 +217,10 @@ class Crawling:
         job = self._job
         order = Order(self.run, settings.group_by, job.keep_lines, job.figures)
         recovery = LogRecovery(order, settings, log)
+        polite = settings.polite
+        one_clock = polite is not None and polite.rate_per_s is not None
         self._pool = Pool(
-            settings.processes,
+            min(settings.processes, 1) if one_clock else settings.processes,
             initialize,
             (log, self._session, settings),
             concurrency=settings.concurrency,
@@ -221,6 +235,10 @@ class Crawling:
         if self._summing:
             self._importing.start()
         usual = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
+        if self._reorder is not None:
+            targets = self._reorder.watch(targets)
+        if polite is not None:
+            return self._politely(order, recovery, recovery.watch(targets), usual)
         return self._pool.imap_batches(
             partial(fetch_batch, order),
             recovery.watch(targets),
@@ -229,6 +247,31 @@ class Crawling:
             largest=job.largest or (_STREAMED_TOGETHER if job.keep_lines else MOST),
             reading=job.reading,
             order=job.order,
+        )
+
+    def _politely(
+        self, order: Order, recovery: LogRecovery, targets: Iterable[Target], usual: int
+    ) -> Iterator[BatchResult]:
+        """Run it by hosts: results come as they are completed, and are put in order here."""
+        assert self.settings.polite is not None
+        job, pool, reorder = self._job, self.pool, self._reorder
+        window = job.window or (_POLITE_WINDOW if reorder is None else usual)
+        spread = partial(
+            Spread,
+            lanes=pool.lanes,
+            most_out=_most_out(self.settings.polite),
+            window=window,
+            held=None if reorder is None else lambda: reorder.pending,
+        )
+        return pool.imap_batches(
+            partial(fetch_batch, order),
+            targets,
+            window=2 * window,
+            recovery=recovery,
+            largest=_POLITE_TOGETHER,
+            reading=job.reading,
+            order="completion",
+            through=spread,
         )
 
     def _finish_importing(self) -> None:
@@ -242,6 +285,16 @@ class Crawling:
         assert self.log is not None
         index = index_log(self.log, self.run)
         self._export(self._job.out, index.records(), index.columns)
+
+
+def _in_turn(result: BatchResult, reorder: Reorder) -> BatchResult:
+    """Keep back the lines whose turn has not come, and add those whose turn has."""
+    return result._replace(lines=reorder.put(result.lines or ()))
+
+
+def _most_out(rules: Politeness) -> int:
+    """How many targets of one host a worker may have: enough for its next moments."""
+    return _MOST_OUT if rules.per_host is None else min(_MOST_OUT, max(64, 16 * rules.per_host))
 
 
 def _with_engine(

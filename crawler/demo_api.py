@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import json
 import re
 import signal
 import socket
@@ -24,8 +23,9 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import parse_qsl, unquote
 
-from crawler.demo_pages import KNOBS_HELP, DemoApi, Reply, Request, json_reply
-from crawler.errors import CrawlError, UsageError
+from crawler.demo_pages import KNOBS_HELP, Reply, Request, json_reply
+from crawler.demo_site import Site
+from crawler.errors import UsageError
 
 __all__ = ["KNOBS_HELP", "BadRequest", "DemoServer", "RequestParser", "serve"]
 
@@ -125,51 +125,10 @@ def _request(head: bytes) -> Request:
     return Request(method, target, path, segments, pairs, headers, b"", int(minor), keep)
 
 
-class _Site:
-    """What the connections of one server share: pages, counts (of all but /stats), the log."""
-
-    def __init__(self, log: Path | None) -> None:
-        self.api = DemoApi(self._stats)
-        self.connections: set[_Connection] = set()
-        self._paths: dict[str, int] = {}
-        self._in_flight = self._max_in_flight = 0
-        try:
-            self.log = None if log is None else log.open("a", buffering=1, encoding="utf-8")
-        except OSError as error:
-            raise CrawlError(f"the demo's log {log}: {error.strerror}: give another file") from None
-
-    def begin(self, request: Request) -> None:
-        if request.path == "/stats":
-            return
-        self._in_flight += 1
-        self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        path = _public(request.path)
-        if path not in self._paths and len(self._paths) >= 10_000:
-            path = "(other)"
-        self._paths[path] = self._paths.get(path, 0) + 1
-
-    def end(self, request: Request, status: int | None) -> None:
-        """``status`` is None when the client left before its reply."""
-        self._in_flight -= request.path != "/stats"
-        if self.log is not None:
-            target = _public(request.target)
-            line = {"method": request.method, "target": target, "status": status}
-            self.log.write(json.dumps(line) + "\n")
-
-    def _stats(self) -> dict[str, object]:
-        flights = {"in_flight": self._in_flight, "max_in_flight": self._max_in_flight}
-        return {"requests": sum(self._paths.values()), **flights, "paths": self._paths}
-
-
-def _public(path: str) -> str:
-    """``path`` without the password that /basic-auth/USER/PASSWORD holds."""
-    return re.sub(r"(/basic-auth/[^/]*/)[^/?]*", r"\1***", path)
-
-
 class _Connection(asyncio.Protocol):
     """One client: its requests are answered in order, one at a time."""
 
-    def __init__(self, site: _Site) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
         self._parser = RequestParser()
         self._waiting: deque[Request | BadRequest] = deque()
@@ -326,7 +285,7 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _run(listener: socket.socket, site: _Site, stopping: asyncio.Event) -> None:
+async def _run(listener: socket.socket, site: Site, stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(site), sock=listener, backlog=_BACKLOG)
     await stopping.wait()
@@ -344,7 +303,7 @@ def serve(host: str, port: int, *, on_ready: Callable[[str], None] | None = None
 
     Raises ``UsageError`` for a host or port that cannot be had, ``CrawlError`` without the data.
     """
-    site = _Site(None)
+    site = Site(None)
     listener = _listen(host, port)
 
     async def main() -> None:
@@ -373,7 +332,7 @@ class DemoServer:
     def start(cls, host: str = "127.0.0.1", port: int = 0, *, log: Path | None = None) -> Self:
         """Start it, on a free port if 0; ``log`` gets JSON lines. Raises as ``serve`` does."""
         server = cls()
-        site = _Site(log)
+        site = Site(log)
         listener = _listen(host, port)
         server.port, server.url = listener.getsockname()[1], _url(listener)
         server._loop = asyncio.new_event_loop()

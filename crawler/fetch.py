@@ -139,7 +139,7 @@ async def follow(plan: Plan, begun: Begun, reply: Reply) -> Attempt:
     await chain.follow()
     reply = chain.total()
     record = conclude(plan, begun, reply, chain.request.url)
-    return Attempt(record, reply.retry_after, reply.kept)
+    return Attempt(record, reply.retry_after, reply.kept, reply.pause_s)
 
 
 async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
@@ -150,7 +150,8 @@ async def attempt(plan: Plan, target: Target, number: int) -> Attempt:
     reply = await plan.engine.exchange(begun.request)
     if leads_on(plan, reply):
         return await follow(plan, begun, reply)
-    return Attempt(conclude(plan, begun, reply), reply.retry_after, reply.kept)
+    record = conclude(plan, begun, reply)
+    return Attempt(record, reply.retry_after, reply.kept, reply.pause_s)
 
 
 def _own_headers(plan: Plan, own: Headers | None, wire: WireUrl) -> Headers:
@@ -273,7 +274,7 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
         http_version,
         remote,
         reused,
-        _,
+        *_,
     ) = reply
     if error is None and status is not None and status >= 400:
         error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"

@@ -19,6 +19,8 @@ from crawler.source import Source
 OutputOrder = Literal["input", "completion"]
 
 MOST: Final = 1_000_000
+ANY_LANE: Final = -1
+"""The lane of a part that any worker may have."""
 DEATHS_TO_SUSPECT: Final = 2
 """Items that were in hand at this many deaths are run apart from all others, half by half."""
 DEATHS_TO_LOSE: Final = 3
@@ -71,13 +73,21 @@ class Batch:
 class Part:
     """Items of one batch that are in one worker's hands, or wait to be."""
 
-    __slots__ = ("batch", "deaths", "items", "place")
+    __slots__ = ("batch", "deaths", "items", "lane", "place")
 
-    def __init__(self, batch: Batch, items: list[Any], place: int = 0, deaths: int = 0) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        items: list[Any],
+        place: int = 0,
+        deaths: int = 0,
+        lane: int = ANY_LANE,
+    ) -> None:
         self.batch = batch
         self.place = place
         self.items = items
         self.deaths = deaths
+        self.lane = lane
 
     @property
     def suspect(self) -> bool:
@@ -127,14 +137,19 @@ class Ledger:
         """Give the next items that are to be run apart."""
         return self._suspects.popleft()
 
-    def take(self, count: int) -> Part | None:
-        """Give up to ``count`` items to a worker; None when there are none, or no room for them."""
-        if self._again:
-            return self._again.popleft()
+    def take(self, count: int, lane: int = 0) -> Part | None:
+        """Give up to ``count`` items to the worker of a lane; None when there are none for it now.
+
+        There may be none left, or no room for them.
+        """
+        for part in self._again:
+            if part.lane in (lane, ANY_LANE):
+                self._again.remove(part)
+                return part
         count = min(count, self._window - self._held, self._largest)
         if count <= 0 or self._closed or self._source.exhausted:
             return None
-        items = self._source.take(count)
+        items = self._source.take(count, lane)
         if not items:
             return None
         batch = Batch(len(items))
@@ -143,12 +158,13 @@ class Ledger:
         else:
             self._open += 1
         self._held += batch.size
-        return Part(batch, items)
+        return Part(batch, items, lane=lane if self._source.lanes else ANY_LANE)
 
     def finish(self, part: Part, result: Any) -> None:  # noqa: ANN401
         """Note a part's result; None says that it was stopped with nothing done."""
         if result is not None:
             part.batch.results.append((part.place, result))
+        self._source.finished(part.items)
         self._put_down(part)
 
     def _put_down(self, part: Part) -> None:
@@ -164,16 +180,20 @@ class Ledger:
         if result is not None:
             part.batch.results.append((part.place, result))
         deaths = part.deaths + 1
+        if len(rest) < len(part.items):
+            left = set(map(id, rest))
+            self._source.finished([item for item in part.items if id(item) not in left])
         if rest and deaths < DEATHS_TO_SUSPECT:
-            self._line_up(self._again, Part(part.batch, rest, part.place, deaths))
+            self._line_up(self._again, Part(part.batch, rest, part.place, deaths, part.lane))
         elif len(rest) == 1 and deaths >= DEATHS_TO_LOSE:
             part.batch.results.append((part.place, self._recovery.lost(rest[0])))
+            self._source.finished(rest)
         elif rest:
             middle = (len(rest) + 1) // 2
             for start, half in ((0, rest[:middle]), (middle, rest[middle:])):
                 if half:
                     place = part.place + start
-                    self._line_up(self._suspects, Part(part.batch, half, place, deaths))
+                    self._line_up(self._suspects, Part(part.batch, half, place, deaths, part.lane))
         self._put_down(part)
 
     def _line_up(self, line: deque[Part], part: Part) -> None:

@@ -35,8 +35,9 @@ def start_method() -> str:
 class Member:
     """One worker as its parent sees it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, lane: int = 0) -> None:
         self.setup = setup
+        self.lane = lane
         self.method = "thread"
         self.channel: Channel | None = None
         self.process: BaseProcess | None = None

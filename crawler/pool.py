@@ -27,7 +27,7 @@ from crawler.errors import UsageError, WorkerError
 from crawler.ledger import MOST, Ledger, NoRecovery, OutputOrder, Part, Recovery
 from crawler.member import Member, start_method
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
-from crawler.source import Direct, Prefetched
+from crawler.source import Direct, Prefetched, Source
 
 _STILLBIRTHS: Final = 3
 """So many workers in a row that die before they are ready end the run."""
@@ -75,8 +75,8 @@ class Pool:
         self._timer_ids = itertools.count()
         self._function: BatchFunction | None = None
         self._members = [
-            Member(Setup(share, initializer, initargs, loop_factory))
-            for share in _shares(total, max(1, count))
+            Member(Setup(share, initializer, initargs, loop_factory), lane)
+            for lane, share in enumerate(_shares(total, max(1, count)))
         ]
 
     def __enter__(self) -> Pool:
@@ -86,6 +86,11 @@ class Pool:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    @property
+    def lanes(self) -> int:
+        """How many workers there are."""
+        return len(self._members)
 
     @property
     def pids(self) -> list[int]:
@@ -112,15 +117,20 @@ class Pool:
         recovery: Recovery | None = None,
         reading: Literal["direct", "ahead"] = "direct",
         order: OutputOrder = "input",
+        through: Callable[[Source], Source] | None = None,
     ) -> Iterator[Any]:
         """Yield the results of ``function(items, desk)``, a coroutine, in ``order``.
 
         Batches are as large as workers ask for through ``desk.more``, up to ``largest``; at most
         ``window`` items are read and not yet yielded. An ``iterable`` that may keep its reader
-        waiting is to be read ``ahead``, on a thread. Raises ``WorkerError`` when the function or an
-        initializer raised (an error of ours as it was), and whatever ``iterable`` raises.
+        waiting is to be read ``ahead``, on a thread. ``through`` may lay a source over the input's,
+        one that spreads items over the workers by what they are. Raises ``WorkerError`` when the
+        function or an initializer raised (an error of ours as it was), and whatever ``iterable``
+        raises.
         """
+        source: Source
         source = Prefetched(iterable, self._wake) if reading == "ahead" else Direct(iterable)
+        source = source if through is None else through(source)
         ledger = Ledger(
             source,
             window=window,
@@ -216,7 +226,7 @@ class Pool:
 
     def _serve(self, member: Member, ledger: Ledger) -> bool:
         """Give a worker one batch if it wants any; tell whether it was given."""
-        part = ledger.take(member.wanted) if member.wanted > 0 else None
+        part = ledger.take(member.wanted, member.lane) if member.wanted > 0 else None
         if part is not None:
             self._give(member, part)
         return part is not None

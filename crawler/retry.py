@@ -35,12 +35,13 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Attempt(NamedTuple):
-    """One attempt's record, what the server asked for in Retry-After (verbatim, or None), and its
-    reply where replies are kept."""
+    """One attempt's record, what the server asked for in Retry-After (verbatim, or None), its reply
+    where replies are kept, and for how long rate-limit headers ask to leave the host alone."""
 
     record: Record
     retry_after: str | None = None
     kept: Kept | None = None
+    pause_s: float | None = None
 
 
 def worth_retrying(attempt: Attempt, settings: Settings) -> bool:

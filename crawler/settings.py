@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from crawler.errors import UsageError
+from crawler.politeness import Politeness
 
 VERSION: Final = "0.1.0"
 DEFAULT_USER_AGENT: Final = f"crawl/{VERSION}"
@@ -39,7 +40,8 @@ class Settings:
     (``_s``), sizes bytes. ``group_by`` is ``endpoint``, ``host``, ``path``, ``url``, ``status`` or
     the name of a carried column. ``headers``, ``cookies`` and credentials go to a target's own
     origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
-    this process. ``keep_replies`` hands whole replies to those in the worker who look at them.
+    this process. ``polite`` limits what each host is
+    asked for. ``keep_replies`` hands whole replies to those in the worker who look at them.
     """
 
     method: str = "GET"
@@ -72,6 +74,8 @@ class Settings:
     backoff_s: float = 0.25
     backoff_max_s: float = 30.0
     retry_after_max_s: float = 300.0
+
+    polite: Politeness | None = None
 
     concurrency: int = 64
     processes: int = field(default_factory=available_cores)

@@ -19,10 +19,20 @@ _ROOM: Final = 10_000
 class Source(Protocol):
     """Items in order, and whether there are more."""
 
-    exhausted: bool
+    lanes: int
+    """Over how many workers items are spread; 0 where any worker may have any item."""
 
-    def take(self, count: int) -> list[Any]:
+    @property
+    def exhausted(self) -> bool:
+        """Whether all was given."""
+        ...
+
+    def take(self, count: int, lane: int = 0) -> list[Any]:
         """Give up to ``count`` items; none, where none is there yet or ``exhausted`` is set."""
+        ...
+
+    def finished(self, items: list[Any]) -> None:
+        """Items that were given are done."""
         ...
 
 
@@ -30,20 +40,25 @@ class Direct:
     """An iterable whose items are at hand."""
 
     def __init__(self, items: Iterable[Any]) -> None:
+        self.lanes = 0
         self.exhausted = False
         self._items = iter(items)
 
-    def take(self, count: int) -> list[Any]:
+    def take(self, count: int, lane: int = 0) -> list[Any]:
         """Give the next ``count`` items, fewer at the end. Raises what the iterable raises."""
         items = list(islice(self._items, count))
         self.exhausted = len(items) < count
         return items
+
+    def finished(self, items: list[Any]) -> None:
+        """Nobody waits for that here."""
 
 
 class Prefetched:
     """An iterable read on a thread; ``ready`` is called there whenever items come after none."""
 
     def __init__(self, items: Iterable[Any], ready: Callable[[], None]) -> None:
+        self.lanes = 0
         self.exhausted = False
         self._items: deque[Any] = deque()
         self._ready = ready
@@ -67,7 +82,7 @@ class Prefetched:
         self._ended = True
         self._ready()
 
-    def take(self, count: int) -> list[Any]:
+    def take(self, count: int, lane: int = 0) -> list[Any]:
         """Give what is there, up to ``count`` items. Raises what the iterable raised."""
         with self._changed:
             ended = self._ended
@@ -78,3 +93,6 @@ class Prefetched:
             if self._error is not None:
                 raise self._error
         return items
+
+    def finished(self, items: list[Any]) -> None:
+        """Nobody waits for that here."""

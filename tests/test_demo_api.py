@@ -325,7 +325,9 @@ def test_a_client_that_leaves_ends_its_request(target: str, tmp_path: Path) -> N
             assert wait_for(lambda: ask(server, "/stats").json["in_flight"] == 1)
         assert wait_for(lambda: ask(server, "/stats").json["in_flight"] == 0)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {"method": "GET", "target": target, "status": None} in lines
+    assert ("GET", target, None) in [
+        (line["method"], line["target"], line["status"]) for line in lines
+    ]
 
 
 def test_the_list_of_pages_is_served_and_whole(demo: DemoServer) -> None:
@@ -560,15 +562,19 @@ def test_a_server_stops_with_all_its_connections() -> None:
 
 
 def test_the_log_has_a_line_a_request_without_passwords(tmp_path: Path) -> None:
-    """The log tells method, target and status of each request, and never a password."""
+    """The log tells method, target, status, host and times of each, and never a password."""
+    before = time.time()
     log = tmp_path / "access.log"
     with DemoServer.start(log=log) as server:
         ask(server, "/novelSearchApi?name=a")
         ask(server, "/basic-auth/me/secret?x=1", "POST")
-    assert [json.loads(line) for line in log.read_text().splitlines()] == [
-        {"method": "GET", "target": "/novelSearchApi?name=a", "status": 200},
-        {"method": "POST", "target": "/basic-auth/me/***?x=1", "status": 401},
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["method"], line["target"], line["status"]) for line in lines] == [
+        ("GET", "/novelSearchApi?name=a", 200),
+        ("POST", "/basic-auth/me/***?x=1", 401),
     ]
+    assert all(line["host"] == f"127.0.0.1:{server.port}" for line in lines)
+    assert all(before <= line["began"] <= line["ended"] <= time.time() for line in lines)
     with pytest.raises(CrawlError, match="nowhere"):
         DemoServer.start(log=tmp_path / "nowhere" / "log")
 

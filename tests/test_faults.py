@@ -258,15 +258,15 @@ def test_a_poison_url_is_recorded_as_lost(tmp_path, demo) -> None:
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-import crawler.worker
+import crawler.station
 from crawler.crawling import Crawling, Job
 from crawler.run import crawl
-real = crawler.worker.begin
+real = crawler.station.begin
 def deadly(plan, target, number):
     if target.seq == 17:
         os.kill(os.getpid(), 9)
     return real(plan, target, number)
-crawler.worker.begin = deadly
+crawler.station.begin = deadly
 urls = [f"{demo}/status/200?n={{n}}" for n in range(200)]
 run = crawl(urls, out={str(tmp_path / "r.log")!r}, processes=2)
 print(run.results.errors.loc["worker_lost", "count"], len(list(run.records())))

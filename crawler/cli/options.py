@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypedDict
 
 from crawler.cli import values
+from crawler.cli.polite_options import PoliteParams, politeness
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
 from crawler.settings import EngineName, Fsync, HttpVersion, Settings
@@ -80,7 +81,7 @@ class SourceParams(RequestParams, ListParams):
     """What is requested, and where the targets come from: standard input serves one of them."""
 
 
-class RunParams(SourceParams, RetryParams):
+class RunParams(SourceParams, RetryParams, PoliteParams):
     """All options of ``crawl run``."""
 
     concurrency: int
@@ -129,7 +130,7 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
     settings = pool_settings(
         settings, params["concurrency"], params["processes"], params["group_by"], options.keep
     )
-    return options, replace(settings, fsync=params["fsync"])
+    return options, replace(settings, fsync=params["fsync"], polite=politeness(params))
 
 
 def stdin_is_piped() -> bool:

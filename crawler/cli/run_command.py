@@ -18,6 +18,7 @@ from crawler.cli.option_groups import (
     flag_option,
 )
 from crawler.cli.options import DEFAULT_OUT, GROUPINGS, RunParams, parse, stdin_is_piped
+from crawler.cli.polite_options import POLITENESS
 from crawler.cli.values import duration_text
 
 RETRIES: Final = OptionGroup(
@@ -131,13 +132,14 @@ run_command: Final = GroupedCommand(
     "run",
     callback=_run,
     arguments=[click.Argument(["urls"], metavar="[URL]...", nargs=-1)],
-    groups=(TARGETS, REQUEST, RETRIES, POOL_AND_RECORD, OUTPUT),
+    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, POOL_AND_RECORD, OUTPUT),
     short_help="Fetch, time and record URLs (meant where no verb is named).",
     help="Fetch URLs in parallel, time each request, keep a record of each, print a summary.",
     examples=(
         "crawl https://example.org/",
         "crawl --urls list.txt --out record.log",
         "crawl --urls list.txt --out record.log --resume",
+        "crawl --urls list.txt --polite",
         "crawl --urls names.txt --url-template 'http://api.test/search?name={name}'",
         "crawl --urls list.csv --bearer '${API_TOKEN}' --timeout 5s --out - | head",
     ),

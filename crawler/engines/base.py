@@ -27,6 +27,7 @@ class Request(NamedTuple):
     body: bytes | None
     timeout_s: float
     own_origin: bool = True
+    keep: bool = False
 
 
 class Kept(NamedTuple):
@@ -53,7 +54,8 @@ class Reply(NamedTuple):
     ``started_s`` is ``time.monotonic()`` at the true start. ``location`` is the Location header of
     a 3xx reply as it came. ``error`` is one of ``dns connect tls timeout protocol too_large`` or
     None: a status of 400 and above is no error here. ``kept`` is there if the settings ask for it
-    (``keep_replies``) and a head has come.
+    (``keep_replies``), or the request does, and a head has come. ``pause_s`` is how long rate-limit
+    headers ask to send nothing more, in polite runs.
     """
 
     status: int | None
@@ -73,6 +75,7 @@ class Reply(NamedTuple):
     remote: str | None = None
     reused: bool = False
     kept: Kept | None = None
+    pause_s: float | None = None
 
 
 class Engine(Protocol):

@@ -26,9 +26,9 @@ class Exchange:
 
     __slots__ = (
         "_phase_began", "_start", "connect_timeout_s", "connect_us", "dns_us", "first_byte",
-        "fresh_only", "host", "kept", "limit", "location", "peer", "remote", "retry_after",
-        "reused", "sent", "size", "stage", "started_s", "status", "target", "timeout_s", "tls_us",
-        "version",
+        "fresh_only", "host", "kept", "limit", "location", "pause_s", "peer", "remote",
+        "retry_after", "reused", "sent", "size", "stage", "started_s", "status", "target",
+        "timeout_s", "tls_us", "version",
     )  # fmt: skip
 
     def __init__(self, *, timeout_s: float, connect_timeout_s: float) -> None:
@@ -47,6 +47,7 @@ class Exchange:
         self.retry_after: str | None = None
         self.target: str | None = None
         self.kept: Kept | None = None
+        self.pause_s: float | None = None
         self.host = self.peer = ""
         self.reused = self.fresh_only = False
 
@@ -126,4 +127,5 @@ class Exchange:
             remote=self.remote,
             reused=self.reused,
             kept=self.kept,
+            pause_s=self.pause_s,
         )

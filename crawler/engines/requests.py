@@ -31,6 +31,7 @@ from crawler.engines.faults import died_idle, translated
 from crawler.engines.threads import DaemonThreads
 from crawler.engines.transport import Line, pool_classes, tls_context
 from crawler.errors import SessionError
+from crawler.rate_limit import pause_asked_s
 from crawler.session import ca_bundle, profile
 from crawler.settings import Settings
 
@@ -198,7 +199,9 @@ class RequestsEngine:
         raw: Any = response.raw
         exchange.version = exchange.version or _VERSIONS.get(getattr(raw, "version", 0))
         coding = headers.get("Content-Encoding", "") if self._settings.compression else ""
-        body = Body() if self._settings.keep_replies else None
+        if self._settings.polite is not None:
+            exchange.pause_s = pause_asked_s(headers.get)
+        body = Body() if self._settings.keep_replies or request.keep else None
         if body is not None:
             exchange.kept = _kept(request, response, body)
         sink = None if body is None else body.write

@@ -21,6 +21,7 @@ from crawler.engines.curl_options import (
     run_options,
     url_options,
 )
+from crawler.rate_limit import pause_asked_s
 from crawler.record import ErrorClass
 from crawler.session import Profile
 from crawler.settings import Settings
@@ -78,6 +79,7 @@ class Transfer:
         "_connections",
         "_decoder",
         "_fault",
+        "_heeds_rates",
         "_limit",
         "_lines",
         "_own_origin",
@@ -97,6 +99,7 @@ class Transfer:
         self._settings = settings
         self._connections = connections
         self._limit = settings.max_body_bytes
+        self._heeds_rates = settings.polite is not None
         self._lines: list[bytes] = []
         self._size = 0
         self._decoder: Decoder | None = None
@@ -119,8 +122,8 @@ class Transfer:
         self._lines.clear()
         self._size = 0
         self._decoder = self._fault = None
-        if self._settings.keep_replies:
-            self._request, self._body = request, None
+        keep = self._settings.keep_replies or request.keep
+        self._request, self._body = request if keep else None, None
         try:
             self.curl.setopt(pycurl.URL, request.url)
             if self._url_matters:
@@ -139,7 +142,7 @@ class Transfer:
         for option, value in connection_options(self._profile, own_origin=request.own_origin):
             curl.setopt(option, value)
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        keep = self._settings.keep_replies
+        keep = self._settings.keep_replies or request.keep
         curl.setopt(pycurl.WRITEFUNCTION, self._on_kept_body if keep else self._on_body)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(request.timeout_s * 1000)))
         curl.setopt(pycurl.HTTPHEADER, header_list(request, keepalive=self._settings.keepalive))
@@ -253,6 +256,7 @@ class Transfer:
             remote,
             not connects and status != 0,
             None if self._request is None else self._kept(),
+            pause_asked_s(self._header) if self._heeds_rates else None,
         )
 
     def _outcome(self, code: int, words: str) -> tuple[ErrorClass | None, str | None]:

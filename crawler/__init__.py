@@ -15,15 +15,18 @@ from crawler.settings import VERSION as __version__
 if TYPE_CHECKING:
     from crawler.bench import Bench
     from crawler.benchmark import benchmark
+    from crawler.body_plan import Bodies
     from crawler.errors import CrawlError
     from crawler.log import read_log
     from crawler.politeness import Politeness
     from crawler.record import Record, Target
     from crawler.run import Run, crawl
+    from crawler.saved import read_bodies
     from crawler.settings import Settings
 
 __all__ = [
     "Bench",
+    "Bodies",
     "CrawlError",
     "Politeness",
     "Record",
@@ -33,11 +36,13 @@ __all__ = [
     "__version__",
     "benchmark",
     "crawl",
+    "read_bodies",
     "read_log",
 ]
 
 _HOMES: Final = {
     "Bench": "crawler.bench",
+    "Bodies": "crawler.body_plan",
     "benchmark": "crawler.benchmark",
     "CrawlError": "crawler.errors",
     "Politeness": "crawler.politeness",
@@ -46,6 +51,7 @@ _HOMES: Final = {
     "Settings": "crawler.settings",
     "Target": "crawler.record",
     "crawl": "crawler.run",
+    "read_bodies": "crawler.saved",
     "read_log": "crawler.log",
 }
 

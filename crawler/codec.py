@@ -174,3 +174,18 @@ def _written(value: Any) -> Any:  # noqa: ANN401 - any value of a row
 def _escaped(text: str) -> str:
     """Escape lone surrogates (undecodable input bytes)."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encode_row(row: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
+    """Give any value as one JSON line, newline included; raises ``ValueError`` for what is none."""
+    try:
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        if isinstance(row, dict):
+            return orjson.dumps(_printable(row), option=orjson.OPT_APPEND_NEWLINE)
+        raise ValueError("it cannot be written as JSON") from None
+
+
+def decode_row(line: bytes) -> Any:  # noqa: ANN401
+    """Read any JSON text; raises ``ValueError``."""
+    return orjson.loads(line)

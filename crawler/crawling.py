@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from crawler.batches import BatchResult, FiguresKind, Order
+from crawler.bodies.settling import conclude, prepare
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
 from crawler.ledger import MOST, OutputOrder
@@ -135,6 +136,8 @@ class Crawling:
     def __enter__(self) -> Crawling:
         with self._cleanup:
             done = self._take_log()
+            if self.settings.bodies is not None:
+                prepare(self.settings.bodies, self.log)
             targets = self._job.targets if done is None else done.open_targets(self._job.targets)
             self._results = self._start(targets)
             self._cleanup = self._cleanup.pop_all()
@@ -181,6 +184,9 @@ class Crawling:
         if self._pool is not None:
             self._pool.close()
         self._finish_importing()
+        if self.settings.bodies is not None:
+            disturbed = self._job.take != "new" or self.pool.deaths > 0
+            conclude(self.settings.bodies, self.run, self.log, disturbed=disturbed)
         ends = zip(self._began_cpu_s, _cpu_s(), strict=True)
         own_s, workers_s = (after - before for before, after in ends)
         cpu_s = own_s + workers_s - self._importing.cpu_s

@@ -33,7 +33,7 @@ def writer_for(path: Path) -> Writer | None:
     if path.suffix.lower() == ".csv":
         return write_csv
     if path.suffix.lower() == ".parquet":
-        _pyarrow()
+        pyarrow_modules()
         return write_parquet
     if path.suffix.lower() in _COMPRESSED:
         raise UsageError(f"--out {path}: output is not compressed; give .log, .csv or .parquet")
@@ -45,7 +45,7 @@ def write_csv(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -
 
     Raises ``LogError`` when the file cannot be written.
     """
-    with _whole_or_not(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with whole_or_not(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow((*RECORD_FIELDS, *columns))
         for record in records:
@@ -57,15 +57,15 @@ def write_parquet(path: Path, records: Iterator[Record], columns: tuple[str, ...
 
     Raises ``LogError`` when the file cannot be written.
     """
-    pa, parquet = _pyarrow()
+    pa, parquet = pyarrow_modules()
     schema = _schema(pa, columns)
-    with _whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+    with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
         while rows := [_row(record) for record in islice(records, _ROW_GROUP)]:
             file.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 @contextlib.contextmanager
-def _whole_or_not(path: Path) -> Iterator[Path]:
+def whole_or_not(path: Path) -> Iterator[Path]:
     """Give a place beside ``path``; what was written there is moved to it unless anything fails."""
     part = path.with_name(f"{path.name}.part{os.getpid()}")
     try:
@@ -93,7 +93,8 @@ def _cannot_write(path: Path, exc: OSError) -> LogError:
     return LogError(f"cannot write {path}: {reason}; the records are all in {path}.log")
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow_modules() -> tuple[Any, Any]:
+    """Give ``pyarrow`` and ``pyarrow.parquet``; raises ``UsageError`` where they are missing."""
     try:
         import pyarrow
         import pyarrow.parquet

@@ -25,6 +25,10 @@ class Keeper(Protocol):
         """Have all that was taken written: its records come next."""
         ...
 
+    def settled(self) -> None:
+        """The records of all that was flushed are in the log."""
+        ...
+
     def close(self) -> None:
         """Let go of files."""
         ...
@@ -32,4 +36,8 @@ class Keeper(Protocol):
 
 def new_keeper(run: str, settings: Settings) -> Keeper | None:
     """Make what the settings ask for; None where nobody looks at replies."""
-    return None
+    if settings.bodies is None:
+        return None
+    from crawler.bodies.keeper import BodyKeeper
+
+    return BodyKeeper(settings.bodies, run)

@@ -45,7 +45,8 @@ class Pool:
     ``processes=0`` runs the same code on a thread of this process. ``concurrency`` is shared out
     among the workers. ``initializer(*initargs)`` runs first in each worker; if it raises, the run
     ends with its error. ``warn`` is told of every worker that died; ``before_start`` is called
-    before a worker starts. Use it as a context manager, from one thread.
+    before a worker starts. ``deaths`` counts those that died. Use it
+    as a context manager, from one thread.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Pool:
         self._grace_s: float | None = None
         self._stop_told = False
         self._stillbirths = 0
+        self.deaths = 0
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
         self._function: BatchFunction | None = None
@@ -290,6 +292,7 @@ class Pool:
         """A worker is gone: line up what it had again, and start another in its place."""
         self._forget(member)
         words = member.end(_END_S)
+        self.deaths += 1
         parts = list(member.parts.values())
         held = sum(len(part.items) for part in parts)
         if not member.ready:

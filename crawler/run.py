@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import requests
 
+    from crawler.bodies.rows import SavedBody
     from crawler.summary import Results
 
 
@@ -42,6 +43,17 @@ class Run:
         if self.log is None:
             return map(decode, self._lines)
         return index_log(self.log, self.id).records()
+
+    def bodies(self) -> Iterator[SavedBody]:
+        """Yield the bodies that the run kept, in input order; raises ``UsageError`` without a log.
+
+        They are told by the records, so those must have been kept in a file.
+        """
+        from crawler.saved import bodies_of_run
+
+        if self.log is None:
+            raise UsageError("bodies are found by their records: give out=FILE")
+        return bodies_of_run(self.log, self.id)
 
     def frame(self) -> pd.DataFrame:
         """Give a row a record, in input order; see ``summary.records_frame`` for the dtypes."""

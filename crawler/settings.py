@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from crawler.body_plan import Bodies
 from crawler.errors import UsageError
 from crawler.politeness import Politeness
 
@@ -40,8 +41,8 @@ class Settings:
     (``_s``), sizes bytes. ``group_by`` is ``endpoint``, ``host``, ``path``, ``url``, ``status`` or
     the name of a carried column. ``headers``, ``cookies`` and credentials go to a target's own
     origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
-    this process. ``polite`` limits what each host is
-    asked for. ``keep_replies`` hands whole replies to those in the worker who look at them.
+    this process. ``polite`` limits what each host is asked for, ``bodies`` says where bodies
+    go. ``keep_replies`` hands whole replies to those in the worker who look at them.
     """
 
     method: str = "GET"
@@ -66,6 +67,7 @@ class Settings:
     connect_timeout_s: float = 10.0
     max_body_bytes: int = 100 * MB
     keep_replies: bool = False
+    bodies: Bodies | None = None
 
     engine: EngineName = "auto"
 
@@ -86,6 +88,8 @@ class Settings:
     def __post_init__(self) -> None:
         if isinstance(self.headers, Mapping):
             object.__setattr__(self, "headers", tuple(self.headers.items()))
+        if self.bodies is not None:
+            object.__setattr__(self, "keep_replies", True)
         _pairs("headers", self.headers)
         _pairs("user", () if self.user is None else (self.user,))
         _at_least("concurrency", self.concurrency, 1)

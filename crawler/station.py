@@ -245,6 +245,8 @@ class Station:
             self._keeper.flush()
         if self._lines and self._log is not None:
             self._log.append(self._lines)
+        if self._keeper is not None:
+            self._keeper.settled()
         self._lines.clear()
         for batch in self._complete:
             self._open.discard(batch)

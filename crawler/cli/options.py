@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypedDict
 
 from crawler.cli import values
+from crawler.cli.body_options import BodyParams, bodies
 from crawler.cli.polite_options import PoliteParams, politeness
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
@@ -81,7 +82,7 @@ class SourceParams(RequestParams, ListParams):
     """What is requested, and where the targets come from: standard input serves one of them."""
 
 
-class RunParams(SourceParams, RetryParams, PoliteParams):
+class RunParams(SourceParams, RetryParams, PoliteParams, BodyParams):
     """All options of ``crawl run``."""
 
     concurrency: int
@@ -130,7 +131,12 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
     settings = pool_settings(
         settings, params["concurrency"], params["processes"], params["group_by"], options.keep
     )
-    return options, replace(settings, fsync=params["fsync"], polite=politeness(params))
+    return options, replace(
+        settings,
+        fsync=params["fsync"],
+        polite=politeness(params),
+        bodies=bodies(params, options.keep),
+    )
 
 
 def stdin_is_piped() -> bool:

@@ -6,6 +6,7 @@ from typing import Final, Unpack
 
 import click
 
+from crawler.cli.body_options import BODIES
 from crawler.cli.grouped import GroupedCommand, OptionGroup
 from crawler.cli.option_groups import (
     DEBUG,
@@ -132,14 +133,14 @@ run_command: Final = GroupedCommand(
     "run",
     callback=_run,
     arguments=[click.Argument(["urls"], metavar="[URL]...", nargs=-1)],
-    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, POOL_AND_RECORD, OUTPUT),
+    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, BODIES, POOL_AND_RECORD, OUTPUT),
     short_help="Fetch, time and record URLs (meant where no verb is named).",
     help="Fetch URLs in parallel, time each request, keep a record of each, print a summary.",
     examples=(
         "crawl https://example.org/",
         "crawl --urls list.txt --out record.log",
         "crawl --urls list.txt --out record.log --resume",
-        "crawl --urls list.txt --polite",
+        "crawl --urls list.txt --polite --bodies pages.warc.gz",
         "crawl --urls names.txt --url-template 'http://api.test/search?name={name}'",
         "crawl --urls list.csv --bearer '${API_TOKEN}' --timeout 5s --out - | head",
     ),

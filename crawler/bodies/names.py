@@ -1,0 +1,130 @@
+"""Names of files for bodies: never outside their folder, whatever a URL or a server says.
+
+A value that goes into a name loses all that is not a letter, a digit or one of ``._-~+=@,``; a part
+of a path is no ``.`` or ``..``, no name that Windows reserves, and at most 200 bytes long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from crawler.errors import UsageError
+
+LONGEST_BYTES: Final = 200
+_PLACE: Final = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
+_NUMBERS: Final = frozenset(("index", "status"))
+_TEXTS: Final = frozenset(("host", "path", "sha1", "sha256", "ext"))
+_UNFIT: Final = re.compile(r"[^\w.\-~+=@,]", re.UNICODE)
+_RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_EXTENSION: Final = re.compile(r"\.[a-z0-9]{1,8}")
+
+EXTENSIONS: Final[Mapping[str, str]] = {
+    "application/json": ".json",
+    "application/ld+json": ".json",
+    "application/problem+json": ".json",
+    "application/xml": ".xml",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "application/gzip": ".gz",
+    "application/javascript": ".js",
+    "application/x-ndjson": ".jsonl",
+    "application/xhtml+xml": ".html",
+    "application/octet-stream": ".bin",
+    "text/html": ".html",
+    "text/plain": ".txt",
+    "text/css": ".css",
+    "text/csv": ".csv",
+    "text/xml": ".xml",
+    "text/javascript": ".js",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/svg+xml": ".svg",
+    "audio/mpeg": ".mp3",
+    "video/mp4": ".mp4",
+}
+"""Extensions by media type. A table of our own: the system's differ from machine to machine."""
+
+
+def extension(content_type: str | None) -> str:
+    """Give the extension for a Content-Type, ``.bin`` for one that says nothing."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind in EXTENSIONS:
+        return EXTENSIONS[kind]
+    if kind.endswith("+json"):
+        return ".json"
+    if kind.endswith("+xml"):
+        return ".xml"
+    return ".bin"
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """A pattern such as ``{index:08d}-{host}-{sha1:8}{ext}``, read once; ``unique`` by itself."""
+
+    pattern: str
+    fanout: int
+    unique: bool
+
+    @classmethod
+    def parse(cls, pattern: str, fanout: int) -> NamePattern:
+        """Read a pattern. Raises ``UsageError`` naming the placeholder that cannot be."""
+        for name, form in _PLACE.findall(pattern):
+            _check_place(name, form)
+        rest = _PLACE.sub("", pattern)
+        if "{" in rest or "}" in rest:
+            raise UsageError(f"--name {pattern!r}: a brace is not closed, as in {{host}}")
+        if not pattern.strip() or pattern.startswith("/") or pattern.endswith("/"):
+            raise UsageError(f"--name {pattern!r}: give a name within the folder")
+        found = _PLACE.findall(pattern)
+        unique = any(name == "index" or (name in ("sha1", "sha256") and not n) for name, n in found)
+        return cls(pattern, fanout, unique)
+
+    def fill(self, values: Mapping[str, str | int], digest: str) -> str:
+        """Give the name for a body, with ``/`` between its parts; ``digest`` makes the fan-out."""
+        pattern = self.pattern
+        if not self.unique:  # two bodies may not have one name
+            stem, mark, end = pattern.partition("{ext}")
+            pattern = f"{stem}-{{index}}{mark}{end}"
+        filled = _PLACE.sub(lambda m: _value(values.get(m[1], ""), m[1], m[2] or ""), pattern)
+        parts = [_part(part) for part in filled.split("/") if part]
+        head = [digest[: self.fanout]] if self.fanout else []
+        return "/".join((*head, *parts))
+
+
+def _check_place(name: str, form: str) -> None:
+    if not name:
+        raise UsageError("--name: {} names nothing; placeholders are {index}, {host}, {ext} …")
+    fits = re.fullmatch(r"(0?\d{1,2}d?)?" if name in _NUMBERS else r"(\d{1,3})?", form)
+    if fits is None:
+        raise UsageError(
+            f"--name: {{{name}:{form}}} cannot be: give digits for a number, as {{index:08d}}, "
+            "and a length for a text, as {sha1:8}"
+        )
+
+
+def _value(value: str | int, name: str, form: str) -> str:
+    if isinstance(value, int):
+        width = int(form.rstrip("d") or 0)
+        return str(value).rjust(width, "0" if form.startswith("0") else "_")
+    if name == "ext":
+        return value if _EXTENSION.fullmatch(value) else ".bin"
+    text = _UNFIT.sub("_", value)
+    return text[: int(form)] if form else text
+
+
+def _part(part: str) -> str:
+    """Make one part of a path fit for any file system."""
+    part = _UNFIT.sub("_", part).strip(". ") if part.strip(". ") else "_" * len(part)
+    part = "_" + part if _RESERVED.fullmatch(part) else part
+    data = part.encode("utf-8", "replace")
+    if len(data) <= LONGEST_BYTES:
+        return data.decode("utf-8")
+    end = _EXTENSION.search(part[-9:])
+    tail = "-" + hashlib.sha1(data).hexdigest()[:12] + (end[0] if end else "")
+    return data[: LONGEST_BYTES - len(tail)].decode("utf-8", "ignore") + tail

@@ -1,0 +1,61 @@
+"""Bodies as Parquet: made at the end of a run from the rows that its workers wrote, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from crawler.bodies.reading import row_bodies
+from crawler.bodies.rows import SavedBody
+from crawler.errors import UsageError
+from crawler.export import pyarrow_modules, whole_or_not
+
+_ROW_GROUP: Final = 1000
+
+
+def check_parquet() -> None:
+    """Raise ``UsageError`` where Parquet cannot be written."""
+    pyarrow_modules()
+
+
+def write_bodies(path: Path, rows: Path, run: str) -> None:
+    """Write a run's rows as Parquet: body as binary, headers as a map. Raises ``LogError``."""
+    pa, parquet = pyarrow_modules()
+    schema = pa.schema(
+        [
+            ("run", pa.string()),
+            ("seq", pa.int64()),
+            ("url", pa.string()),
+            ("status", pa.int64()),
+            ("content_type", pa.string()),
+            ("sha256", pa.string()),
+            ("headers", pa.map_(pa.string(), pa.string())),
+            ("body", pa.binary()),
+        ]
+    )
+    bodies = (body for body in row_bodies(rows) if body.run == run)
+    with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+        while group := [_row(body) for body in islice(bodies, _ROW_GROUP)]:
+            file.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _row(body: SavedBody) -> dict[str, Any]:
+    row = body._asdict()
+    row["body"] = row.pop("content")
+    row["headers"] = list(body.headers)
+    return row
+
+
+def parquet_bodies(path: Path) -> Iterator[SavedBody]:
+    """Yield the bodies of a Parquet file, a row group in memory."""
+    _, parquet = pyarrow_modules()
+    try:
+        with parquet.ParquetFile(path) as file:
+            for group in file.iter_batches(_ROW_GROUP):
+                for row in group.to_pylist():
+                    headers = tuple(row.pop("headers") or ())
+                    yield SavedBody(**{"content": row.pop("body"), "headers": headers, **row})
+    except (OSError, ValueError) as exc:
+        raise UsageError(f"{path} cannot be read as Parquet: {exc}") from None

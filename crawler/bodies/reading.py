@@ -1,0 +1,50 @@
+"""Rows of bodies read back in input order: an index of places, then one block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from crawler.bodies.packing import Packing, packing_of, unpack, unpacked
+from crawler.bodies.rows import SavedBody, decode_body
+from crawler.errors import LogError
+
+_BLOCKS_KEPT: Final = 64
+
+
+def row_bodies(path: Path) -> Iterator[SavedBody]:
+    """Yield the bodies of a file of rows in input order, run after run.
+
+    Raises ``LogError`` for a row that is none, naming its place.
+    """
+    packing = packing_of(str(path))
+    places: list[tuple[str, int, int, int, int]] = []
+    runs: dict[str, str] = {}
+    for offset, length, block in unpacked(path, packing):
+        for number, line in enumerate(block.splitlines()):
+            body = _decoded(path, offset, line)
+            run = runs.setdefault(body.run, body.run)
+            places.append((run, body.seq, offset, length, number))
+    places.sort()
+    with path.open("rb") as file:
+
+        @lru_cache(maxsize=_BLOCKS_KEPT)
+        def lines_at(offset: int, length: int) -> list[bytes]:
+            file.seek(offset)
+            return _lines(file.read(length), packing)
+
+        for _, _, offset, length, number in places:
+            yield _decoded(path, offset, lines_at(offset, length)[number])
+
+
+def _lines(block: bytes, packing: Packing) -> list[bytes]:
+    return unpack(block, packing).splitlines()
+
+
+def _decoded(path: Path, offset: int, line: bytes) -> SavedBody:
+    try:
+        return decode_body(line)
+    except ValueError as exc:
+        raise LogError(f"{path}, in the block at byte {offset}: {exc}") from None

@@ -1,0 +1,112 @@
+"""A body as one row of JSON lines, and back. Text where it is text, else Base64."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from typing import Any, Final, NamedTuple
+
+from crawler.body_plan import Bodies
+from crawler.codec import decode_row, encode_row
+from crawler.engines.base import Kept
+from crawler.record import Record
+
+_CHARSET: Final = re.compile(r"(?i);\s*charset\s*=\s*\"?([\w.:\-]+)")
+
+
+class SavedBody(NamedTuple):
+    """A body that was kept, and what its reply said. ``headers`` are () unless they were kept."""
+
+    run: str
+    seq: int
+    url: str
+    status: int | None
+    content_type: str | None
+    sha256: str
+    headers: tuple[tuple[str, str], ...]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content as text: by its charset, else as UTF-8, with replacement characters."""
+        return self.content.decode(_charset(self.content_type), "replace")
+
+
+def encode_body(record: Record, kept: Kept, plan: Bodies) -> bytes:
+    """Give the row of a body, newline included."""
+    content_type = kept.header("content-type")
+    row: dict[str, Any] = {
+        "run": record.run,
+        "seq": record.seq,
+        "url": record.url,
+        "status": record.status,
+        "content_type": content_type,
+        "sha256": kept.body.sha256,
+    }
+    if plan.headers:
+        row["headers"] = [list(pair) for pair in kept.headers]
+    content = kept.body.read()
+    if plan.parse == "json":
+        line = _parsed(row, content)
+        if line is not None:
+            return line
+    row.update(_content(content, content_type))
+    return encode_row(row)
+
+
+def _parsed(row: dict[str, Any], content: bytes) -> bytes | None:
+    """Give the row with the body as JSON; None where it is none."""
+    try:
+        return encode_row({**row, "json": decode_row(content)})
+    except ValueError:
+        return None
+
+
+def _content(content: bytes, content_type: str | None) -> dict[str, str]:
+    """Text only where the same bytes come of it again."""
+    charset = _charset(content_type)
+    try:
+        text = content.decode(charset)
+        if text.encode(charset) == content:
+            return {"text": text}
+    except (UnicodeError, LookupError):
+        pass
+    return {"base64": b64encode(content).decode("ascii")}
+
+
+def decode_body(line: bytes) -> SavedBody:
+    """Read a row back; raises ``ValueError`` for what is none.
+
+    JSON that was parsed comes back as compact JSON.
+    """
+    row = decode_row(line)
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    try:
+        content = _bytes(row)
+        headers = tuple((str(name), str(value)) for name, value in row.get("headers") or ())
+        own = (row["run"], row["seq"], row["url"], row["status"], row["content_type"])
+        return SavedBody(*own, row["sha256"], headers, content)
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"no row of a body: {exc}") from None
+
+
+def _bytes(row: dict[str, Any]) -> bytes:
+    if "base64" in row:
+        return b64decode(row["base64"])
+    if "json" in row:
+        return encode_row(row["json"]).rstrip(b"\n")
+    text: str = row["text"]
+    return text.encode(_charset(row["content_type"]))
+
+
+def _charset(content_type: str | None) -> str:
+    """Give the charset that a Content-Type names, UTF-8 where it names none that is known."""
+    found = _CHARSET.search(content_type or "")
+    if found is None:
+        return "utf-8"
+    try:
+        "".encode(found[1])
+    except (LookupError, UnicodeError):
+        return "utf-8"
+    return found[1]

@@ -1,0 +1,150 @@
+"""Sinks: what takes one body after another in a worker, and has them written before their records.
+
+``add`` gives where the body is, as the record will say. ``flush`` comes before the record's line is
+in the log, ``settled`` after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from crawler.bodies.appender import Appender
+from crawler.bodies.names import NamePattern, extension
+from crawler.bodies.packing import pack, packing_of
+from crawler.bodies.rows import encode_body
+from crawler.body_plan import Bodies
+from crawler.engines.base import Kept
+from crawler.log import cannot
+from crawler.record import Record
+
+
+class Sink(Protocol):
+    """Takes the bodies of one worker."""
+
+    def add(self, record: Record, kept: Kept) -> str:
+        """Take a body; tell where it is. Raises ``LogError`` where it cannot be written."""
+        ...
+
+    def flush(self) -> None:
+        """Have all that was taken written."""
+        ...
+
+    def settled(self) -> None:
+        """The records of all that was flushed are in the log."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files."""
+        ...
+
+
+def rows_path(plan: Bodies) -> Path:
+    """Give the file that workers append to: for Parquet one beside it, made into it at the end."""
+    assert plan.file is not None
+    return Path(plan.file + ".jsonl" if plan.form == "parquet" else plan.file)
+
+
+def waiting_folder(folder: Path, run: str) -> Path:
+    """Give the place of bodies whose records are not in the log yet."""
+    return folder / f".crawl-{run}"
+
+
+class RowSink:
+    """Rows of JSON lines, a packed block a flush."""
+
+    def __init__(self, plan: Bodies) -> None:
+        self._plan = plan
+        self._packing = packing_of(str(rows_path(plan)))
+        self._appender = Appender(rows_path(plan))
+        self._rows: list[bytes] = []
+        self._where = str(plan.file)
+
+    def add(self, record: Record, kept: Kept) -> str:
+        """Take a body as a row."""
+        self._rows.append(encode_body(record, kept, self._plan))
+        return self._where
+
+    def flush(self) -> None:
+        """Append the rows as one block."""
+        if self._rows:
+            self._appender.append(pack(b"".join(self._rows), self._packing))
+            self._rows.clear()
+
+    def settled(self) -> None:
+        """A row needs nothing more."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._appender.close()
+
+
+class FolderSink:
+    """A file for each body: written under its number, named once its record is in the log."""
+
+    def __init__(self, plan: Bodies, run: str) -> None:
+        assert plan.folder is not None
+        self._folder = Path(plan.folder)
+        self._waiting = waiting_folder(self._folder, run)
+        self._names = NamePattern.parse(plan.name, plan.fanout)
+        self._moves: list[tuple[Path, str]] = []
+        try:
+            self._waiting.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise cannot("make", self._waiting, exc) from None
+
+    def add(self, record: Record, kept: Kept) -> str:
+        """Write a body whole, where it waits; give the name that it will have."""
+        place = self._waiting / str(record.seq)
+        try:
+            with place.open("wb") as file:
+                shutil.copyfileobj(kept.body.open(), file)
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                place.unlink()
+            raise cannot("write", place, exc) from None
+        name = self._names.fill(_values(record, kept), kept.body.sha256)
+        self._moves.append((place, name))
+        return str(self._folder / name)
+
+    def flush(self) -> None:
+        """All is written already."""
+
+    def settled(self) -> None:
+        """Give the files their names."""
+        for place, name in self._moves:
+            move(place, self._folder / name)
+        self._moves.clear()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def move(place: Path, target: Path) -> None:
+    """Rename a file into a folder that may not be there yet; raises ``LogError``."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(place, target)
+    except OSError as exc:
+        raise cannot("write", target, exc) from None
+
+
+def _values(record: Record, kept: Kept) -> Mapping[str, str | int]:
+    """Give what a name may hold: columns of the list, and what the reply tells."""
+    parts = urlsplit(record.final_url or record.url)
+    return {
+        **record.fields,
+        "index": record.seq,
+        "host": (parts.netloc.rpartition("@")[2] or "-").replace(":", "_"),
+        "path": parts.path.strip("/").replace("/", "_"),
+        "status": record.status or 0,
+        "sha256": kept.body.sha256,
+        "sha1": hashlib.sha1(kept.body.read()).hexdigest(),
+        "ext": extension(kept.header("content-type")),
+    }

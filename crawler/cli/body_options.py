@@ -1,0 +1,115 @@
+"""The options of bodies: where they go, what they are named, which are kept."""
+
+from __future__ import annotations
+
+from typing import Final, TypedDict
+
+from crawler.body_plan import DEFAULT_NAME, Bodies, Parse
+from crawler.cli import values
+from crawler.cli.grouped import OptionGroup
+from crawler.cli.option_groups import (
+    choice_option,
+    default_option,
+    file_option,
+    flag_option,
+    text_option,
+    texts_option,
+)
+from crawler.errors import UsageError
+
+_FIELDS: Final = ("body", "sha256", "content_type")
+
+
+class BodyParams(TypedDict):
+    """The options of bodies, as click gives them."""
+
+    save_bodies: str | None
+    bodies: str | None
+    name: str
+    fanout: int
+    parse: Parse
+    save_headers: bool
+    only_status: tuple[str, ...]
+    only_type: tuple[str, ...]
+
+
+def bodies(params: BodyParams, keep: tuple[str, ...]) -> Bodies | None:
+    """Read the options; None where no bodies are kept. Raises ``UsageError``."""
+    if params["save_bodies"] is None and params["bodies"] is None:
+        _check_unheeded(params)
+        return None
+    taken = [name for name in keep if name in _FIELDS]
+    if taken:
+        raise UsageError(
+            f"--keep {taken[0]}: a record says under that name where its body is; "
+            "rename the column, or keep no bodies"
+        )
+    if params["bodies"] is not None and (params["name"] != DEFAULT_NAME or params["fanout"]):
+        raise UsageError("--name and --fanout are of a folder's files: they need --save-bodies")
+    return Bodies(
+        folder=params["save_bodies"],
+        file=params["bodies"],
+        name=params["name"],
+        fanout=params["fanout"],
+        parse=params["parse"],
+        headers=params["save_headers"],
+        only_status=tuple(_status(x) for x in _listed(params["only_status"], "--only-status")),
+        only_type=tuple(x.lower() for x in _listed(params["only_type"], "--only-type")),
+    )
+
+
+def _check_unheeded(params: BodyParams) -> None:
+    given = {
+        "--name": params["name"] != DEFAULT_NAME,
+        "--fanout": bool(params["fanout"]),
+        "--parse": params["parse"] != "none",
+        "--save-headers": params["save_headers"],
+        "--only-status": bool(params["only_status"]),
+        "--only-type": bool(params["only_type"]),
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is about bodies: give --save-bodies DIR or --bodies FILE")
+
+
+def _listed(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
+    return tuple(name for text in texts for name in values.names(text, option))
+
+
+def _status(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 999):
+        raise UsageError(f"--only-status: {text!r} is no status code; give some as 200,206")
+    return int(text)
+
+
+BODIES: Final = OptionGroup(
+    "Bodies (read and counted, and not kept unless one of the first two is given)",
+    (
+        text_option(
+            "--save-bodies", metavar="DIR", help="Keep each body as a file in this folder."
+        ),
+        file_option(
+            "--bodies",
+            help="Keep all bodies in one file: .jsonl, .jsonl.gz, .jsonl.zst, .warc.gz, .parquet.",
+        ),
+        default_option(
+            "--name",
+            metavar="PATTERN",
+            value=DEFAULT_NAME,
+            help="Name of a file: {index}, {host}, {path}, {status}, {sha1}, {sha256}, {ext} or a "
+            "kept column.",
+        ),
+        default_option(
+            "--fanout",
+            metavar="N",
+            value=0,
+            help="Put files in folders named by so many digits of their digest.",
+        ),
+        choice_option(
+            "--parse", among=("none", "json"), value="none", help="Keep JSON as JSON in .jsonl."
+        ),
+        flag_option("--save-headers", help="Keep the reply's headers too, in .jsonl and .parquet."),
+        texts_option("--only-status", metavar="CODE,...", help="Keep bodies of these only."),
+        texts_option("--only-type", metavar="TYPE,...", help="Keep bodies of these types only."),
+    ),
+)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crawler.benchmark import benchmark
     from crawler.body_plan import Bodies
     from crawler.errors import CrawlError
+    from crawler.expectations import Expectations
     from crawler.log import read_log
     from crawler.politeness import Politeness
     from crawler.record import Record, Target
@@ -28,6 +29,7 @@ __all__ = [
     "Bench",
     "Bodies",
     "CrawlError",
+    "Expectations",
     "Politeness",
     "Record",
     "Run",
@@ -45,6 +47,7 @@ _HOMES: Final = {
     "Bodies": "crawler.body_plan",
     "benchmark": "crawler.benchmark",
     "CrawlError": "crawler.errors",
+    "Expectations": "crawler.expectations",
     "Politeness": "crawler.politeness",
     "Record": "crawler.record",
     "Run": "crawler.run",

@@ -28,6 +28,7 @@ from crawler.reorder import Reorder
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.samples import Counts, RunClock, Samples
+from crawler.selecting import compiled
 from crawler.session import beyond_curl, build_session
 from crawler.settings import Settings, available_cores
 from crawler.spread import Spread
@@ -136,6 +137,8 @@ class Crawling:
     def __enter__(self) -> Crawling:
         with self._cleanup:
             done = self._take_log()
+            for _, expression in self.settings.select:
+                compiled(expression, "--select")
             if self.settings.bodies is not None:
                 prepare(self.settings.bodies, self.log)
             targets = self._job.targets if done is None else done.open_targets(self._job.targets)

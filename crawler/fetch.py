@@ -15,8 +15,9 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from crawler.engines.base import Engine, Reply, Request
+from crawler.expectations import Expectations
 from crawler.record import ErrorClass, Record, Target
-from crawler.retry import Attempt
+from crawler.retry import RETRIED_STATUSES, Attempt
 from crawler.session import Profile, with_params
 from crawler.settings import Settings
 from crawler.urls import InvalidUrl, WireUrl, is_ordinary, join, mask, wire_url
@@ -276,8 +277,8 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
         reused,
         *_,
     ) = reply
-    if error is None and status is not None and status >= 400:
-        error, detail = "http", _PHRASES.get(status) or f"HTTP {status}"
+    if error is None and status is not None and (status >= 400 or plan.settings.expect):
+        error, detail = _verdict(plan.settings.expect, status, reply)
     elif error == "too_large":
         size = plan.settings.max_body_bytes  # however large the pieces were that an engine saw
     due_s = picked_s if target.due is None or number > 1 else target.due
@@ -305,6 +306,23 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
         reused,
         target.fields,
     )
+
+
+def _verdict(
+    expect: Expectations | None, status: int, reply: Reply
+) -> tuple[ErrorClass | None, str | None]:
+    """Judge a whole reply by its status, and by what was expected of it."""
+    meets = status < 400 if expect is None else expect.meets_status(status)
+    if not meets:
+        if expect is None or not expect.statuses or status in RETRIED_STATUSES:
+            return "http", _PHRASES.get(status) or f"HTTP {status}"
+        return "unexpected", expect.fault_of_status(status)
+    kept = reply.kept
+    if expect is None or not expect.need_replies or kept is None:
+        return None, None
+    fault = expect.fault_of_type(kept.header("content-type"))
+    fault = fault or expect.fault_of_body(kept.body.read())
+    return (None, None) if fault is None else ("unexpected", fault)
 
 
 def unsent(

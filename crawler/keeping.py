@@ -36,8 +36,37 @@ class Keeper(Protocol):
 
 def new_keeper(run: str, settings: Settings) -> Keeper | None:
     """Make what the settings ask for; None where nobody looks at replies."""
-    if settings.bodies is None:
-        return None
-    from crawler.bodies.keeper import BodyKeeper
+    keepers: list[Keeper] = []
+    if settings.select:
+        from crawler.selecting import Selector
 
-    return BodyKeeper(settings.bodies, run)
+        keepers.append(Selector(settings.select))
+    if settings.bodies is not None:  # the last: it lets go of the body
+        from crawler.bodies.keeper import BodyKeeper
+
+        keepers.append(BodyKeeper(settings.bodies, run))
+    return _Several(keepers) if keepers else None
+
+
+class _Several:
+    """Keepers one after another."""
+
+    def __init__(self, keepers: list[Keeper]) -> None:
+        self._keepers = keepers
+
+    def keep(self, record: Record, kept: Kept) -> Record:
+        for keeper in self._keepers:
+            record = keeper.keep(record, kept)
+        return record
+
+    def flush(self) -> None:
+        for keeper in self._keepers:
+            keeper.flush()
+
+    def settled(self) -> None:
+        for keeper in self._keepers:
+            keeper.settled()
+
+    def close(self) -> None:
+        for keeper in self._keepers:
+            keeper.close()

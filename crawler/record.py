@@ -20,6 +20,7 @@ ErrorClass = Literal[
     "too_large",
     "blocked",
     "http",
+    "unexpected",
     "aborted",
     "worker_lost",
 ]

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from crawler.body_plan import Bodies
 from crawler.errors import UsageError
+from crawler.expectations import Expectations
 from crawler.politeness import Politeness
 
 VERSION: Final = "0.1.0"
@@ -42,7 +43,9 @@ class Settings:
     the name of a carried column. ``headers``, ``cookies`` and credentials go to a target's own
     origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
     this process. ``polite`` limits what each host is asked for, ``bodies`` says where bodies
-    go. ``keep_replies`` hands whole replies to those in the worker who look at them.
+    go, ``select`` (pairs of a name and an expression) what of JSON replies records tell, ``expect``
+    what replies must be. ``keep_replies`` hands whole replies to those in the worker who look
+    at them.
     """
 
     method: str = "GET"
@@ -68,6 +71,8 @@ class Settings:
     max_body_bytes: int = 100 * MB
     keep_replies: bool = False
     bodies: Bodies | None = None
+    select: tuple[tuple[str, str], ...] = ()
+    expect: Expectations | None = None
 
     engine: EngineName = "auto"
 
@@ -88,7 +93,8 @@ class Settings:
     def __post_init__(self) -> None:
         if isinstance(self.headers, Mapping):
             object.__setattr__(self, "headers", tuple(self.headers.items()))
-        if self.bodies is not None:
+        looks = self.expect is not None and self.expect.need_replies
+        if self.bodies is not None or self.select or looks:
             object.__setattr__(self, "keep_replies", True)
         _pairs("headers", self.headers)
         _pairs("user", () if self.user is None else (self.user,))

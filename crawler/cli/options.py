@@ -14,6 +14,7 @@ from typing import Final, Literal, TypedDict
 from crawler.cli import values
 from crawler.cli.body_options import BodyParams, bodies
 from crawler.cli.polite_options import PoliteParams, politeness
+from crawler.cli.reply_options import ReplyParams, expectations, selection
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
 from crawler.settings import EngineName, Fsync, HttpVersion, Settings
@@ -82,7 +83,7 @@ class SourceParams(RequestParams, ListParams):
     """What is requested, and where the targets come from: standard input serves one of them."""
 
 
-class RunParams(SourceParams, RetryParams, PoliteParams, BodyParams):
+class RunParams(SourceParams, RetryParams, PoliteParams, BodyParams, ReplyParams):
     """All options of ``crawl run``."""
 
     concurrency: int
@@ -136,6 +137,8 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
         fsync=params["fsync"],
         polite=politeness(params),
         bodies=bodies(params, options.keep),
+        select=selection(params, options.keep),
+        expect=expectations(params),
     )
 
 

@@ -20,6 +20,7 @@ from crawler.cli.option_groups import (
 )
 from crawler.cli.options import DEFAULT_OUT, GROUPINGS, RunParams, parse, stdin_is_piped
 from crawler.cli.polite_options import POLITENESS
+from crawler.cli.reply_options import REPLIES
 from crawler.cli.values import duration_text
 
 RETRIES: Final = OptionGroup(
@@ -133,7 +134,7 @@ run_command: Final = GroupedCommand(
     "run",
     callback=_run,
     arguments=[click.Argument(["urls"], metavar="[URL]...", nargs=-1)],
-    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, BODIES, POOL_AND_RECORD, OUTPUT),
+    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, REPLIES, BODIES, POOL_AND_RECORD, OUTPUT),
     short_help="Fetch, time and record URLs (meant where no verb is named).",
     help="Fetch URLs in parallel, time each request, keep a record of each, print a summary.",
     examples=(

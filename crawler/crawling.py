@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from crawler.batches import BatchResult, FiguresKind, Order
 from crawler.bodies.settling import conclude, prepare
+from crawler.codec import encode
+from crawler.duplicates import Duplicates
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
 from crawler.ledger import MOST, OutputOrder
@@ -131,6 +133,9 @@ class Crawling:
         self.counts = Counts()
         self.failed_before = 0
         self._cleanup = contextlib.ExitStack()
+        how = self.settings.dedupe
+        self._duplicates = None if how == "none" else Duplicates(how)
+        self.duplicates = 0
         polite = self.settings.polite is not None
         self._reorder = Reorder() if polite and job.keep_lines else None
 
@@ -141,13 +146,22 @@ class Crawling:
                 compiled(expression, "--select")
             if self.settings.bodies is not None:
                 prepare(self.settings.bodies, self.log)
-            targets = self._job.targets if done is None else done.open_targets(self._job.targets)
-            self._results = self._start(targets)
+            self._done = done
+            self._results = self._start(self._targets(done))
             self._cleanup = self._cleanup.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._cleanup.close()
+        if self._duplicates is not None:
+            self._duplicates.close()
+
+    def _targets(self, done: Done | None) -> Iterable[Target]:
+        """Give the targets to fetch: no duplicates, and none that is done."""
+        targets = self._job.targets
+        if self._duplicates is not None:
+            targets = self._duplicates.leave_out(targets)
+        return targets if done is None else done.open_targets(targets)
 
     def __iter__(self) -> Iterator[BatchResult]:
         for result in self._results:
@@ -195,10 +209,23 @@ class Crawling:
         cpu_s = own_s + workers_s - self._importing.cpu_s
         clock = RunClock(wall_s, cpu_s, available_cores(), workers_s)
         if self.log is not None:
+            self._answer_duplicates(self.log)
             SharedLog(self.log, self.settings.fsync).settle()
         if self._export is not None:
             self._write_export()
         return clock
+
+    def _answer_duplicates(self, log: Path) -> None:
+        """Make the records of duplicates of those of the first ones, once all those are there."""
+        if self._duplicates is None or not self._duplicates.count:
+            return
+        index = index_log(log, self.run)
+        writer = SharedLog(log, self.settings.fsync).open()
+        for record in self._duplicates.answered(index.record):
+            writer.append([encode(record)])
+            self.duplicates += 1
+            self.counts.note(failed=record.error is not None)
+        writer.close()
 
     def _take_log(self) -> Done | None:
         if self.log is None:

@@ -25,7 +25,7 @@ from typing import IO, BinaryIO, Final, Literal, NamedTuple, TextIO, cast
 
 from crawler.errors import TargetError
 
-Format = Literal["lines", "csv", "tsv", "jsonl"]
+Format = Literal["lines", "csv", "tsv", "jsonl", "arrow"]
 
 STDIN: Final = "-"
 SAMPLE_ROWS: Final = 50
@@ -45,7 +45,11 @@ _FORMATS: Final[dict[str, Format]] = {
     ".tab": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".parquet": "arrow",
+    ".arrow": "arrow",
+    ".feather": "arrow",
 }
+_SHEETS: Final = (".xlsx", ".xls", ".ods", ".numbers")
 _FOREIGN: Final = (
     ("\x1f\udc8b", "is gzip: name it with .gz at the end"),
     ("\udcff\udcfe", "is UTF-16: save it as UTF-8"),
@@ -96,6 +100,10 @@ def open_source(path: str, stdin: BinaryIO | None = None) -> Source:
     """
     name = "standard input" if path == STDIN else path
     kind: Format = "lines" if path == STDIN else file_format(path)
+    if path.lower().endswith(_SHEETS):
+        raise TargetError(f"{name} is a spreadsheet: save the sheet as CSV (UTF-8), and name that")
+    if kind == "arrow":
+        return _arrow_source(path)
     with read_errors(name):
         text, close = _open_text(path, stdin, newline="\n" if kind in ("lines", "jsonl") else "")
         try:
@@ -107,6 +115,15 @@ def open_source(path: str, stdin: BinaryIO | None = None) -> Source:
             close()
             raise
     return Source(name, kind, chain([first] if first else [], text), close)
+
+
+def _arrow_source(path: str) -> Source:
+    """Open a Parquet or Arrow file as lines of JSON; looks at its first rows."""
+    from crawler.arrow_lists import arrow_lines
+
+    lines = arrow_lines(path)
+    first = list(islice(lines, 1))
+    return Source(path, "jsonl", chain(first, lines), lines.close)
 
 
 class _LeftOpen(io.TextIOWrapper):
@@ -307,7 +324,7 @@ def count_targets(path: str) -> int | None:
     """
     kind = file_format(path)
     with read_errors(path):
-        if path == STDIN or path.lower().endswith(".gz"):
+        if kind == "arrow" or path == STDIN or path.lower().endswith(".gz"):
             return None
         status = os.stat(path)
         limit = COUNTED_BYTES["csv" if kind in _DELIMITERS else kind]

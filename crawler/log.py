@@ -296,6 +296,17 @@ class LogIndex:
         except OSError as exc:
             raise cannot("read", self.path, exc) from None
 
+    def is_known(self, seq: int) -> bool:
+        """Whether a target has a record."""
+        return seq < len(self.offsets) and self.offsets[seq] != _ABSENT
+
+    def record(self, seq: int) -> Record | None:
+        """Give a target's newest record, None where it has none; raises ``LogError``."""
+        if not self.is_known(seq):
+            return None
+        lines = read_lines(self.path, offset=self.offsets[seq])
+        return next(record for _, record in _parsed_lines(decode, self.path, lines))
+
     def records(self) -> Iterator[Record]:
         """Yield each target's newest record, in input order; raises ``LogError``."""
         for line in self.lines():

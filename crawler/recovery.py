@@ -45,8 +45,8 @@ class LogRecovery:
         """Find what the log holds of ``items``; give that as a result, and the other items."""
         if self._log is None:
             return None, list(items)
-        mark = bisect_right(self._mark_seqs, items[0].seq) - 1
         seqs = {target.seq for target in items}
+        mark = bisect_right(self._mark_seqs, min(seqs)) - 1
         lines = recorded(
             self._log.path, self._order.run, seqs, offset=self._mark_offsets[max(0, mark)]
         )

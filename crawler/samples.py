@@ -108,6 +108,11 @@ class Counts:
             self.failed += group.failed
             self.records += group.failed + len(group.elapsed_ms)
 
+    def note(self, *, failed: bool) -> None:
+        """Count one record that was made without a request."""
+        self.records += 1
+        self.failed += failed
+
 
 class Failures(NamedTuple):
     """Failures of one error class: how many, how long they took, and the first as an example."""

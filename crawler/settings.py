@@ -24,6 +24,7 @@ MB: Final = 1_000_000
 
 EngineName = Literal["auto", "curl", "requests"]
 Fsync = Literal["none", "interval", "record"]
+Dedupe = Literal["none", "exact", "canonical"]
 HttpVersion = Literal["1.1", "2", "3"]
 
 
@@ -44,8 +45,8 @@ class Settings:
     origin only. ``resolve`` entries are ``HOST:PORT:ADDR``, as curl's. ``processes=0`` works in
     this process. ``polite`` limits what each host is asked for, ``bodies`` says where bodies
     go, ``select`` (pairs of a name and an expression) what of JSON replies records tell, ``expect``
-    what replies must be. ``keep_replies`` hands whole replies to those in the worker who look
-    at them.
+    what replies must be; ``dedupe`` finds targets that ask for the same again. ``keep_replies``
+    hands whole replies to those in the worker who look at them.
     """
 
     method: str = "GET"
@@ -87,6 +88,7 @@ class Settings:
     concurrency: int = 64
     processes: int = field(default_factory=available_cores)
 
+    dedupe: Dedupe = "none"
     fsync: Fsync = "none"
     group_by: str = "endpoint"
 
@@ -108,6 +110,7 @@ class Settings:
         _above_zero("backoff", self.backoff_s)
         _one_of("engine", self.engine, ("auto", "curl", "requests"))
         _one_of("fsync", self.fsync, ("none", "interval", "record"))
+        _one_of("dedupe", self.dedupe, ("none", "exact", "canonical"))
         _one_of("http", self.http, ("1.1", "2", "3"))
         check_method("--method", self.method)
         for name, value in self.headers:

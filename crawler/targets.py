@@ -71,6 +71,14 @@ class TargetList:
             self._total, self._counted = self._count(), True
         return self._total
 
+    def through(
+        self,
+        change: Callable[[Iterator[Target]], Iterator[Target]],
+        count: Callable[[Callable[[], int | None]], int | None],
+    ) -> TargetList:
+        """Give the list that ``change`` makes of this one's targets, ``count`` of its total."""
+        return TargetList(change(iter(self)), self._sources, lambda: count(lambda: self.total))
+
     def close(self) -> None:
         """Close every file; standard input stays open."""
         for source in self._sources:

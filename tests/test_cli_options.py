@@ -14,6 +14,7 @@ from crawler.cli.options import RunOptions, RunParams, parse
 from crawler.cli.run_command import run_command
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
+from crawler.selection import Selection
 from crawler.settings import Settings
 
 URL = "http://127.0.0.1:1/"
@@ -253,6 +254,9 @@ def test_run_options() -> None:
         column="u",
         keep=(),
         template=None,
+        sitemaps=(),
+        selection=Selection(),
+        rows=None,
         out="x.csv",
         resume=True,
         retry_failed=True,

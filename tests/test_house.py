@@ -26,6 +26,13 @@ FLOORS: Final[dict[str, float]] = {
     "reorder.py": 0.1,
     "robots.py": 1.1,
     "body.py": 0.1,
+    "arrow_lists.py": 0.05,
+    "canonical.py": 0.2,
+    "selection.py": 1,
+    "row_requests.py": 1,
+    "remote_lists.py": 1,
+    "duplicates.py": 1,
+    "cli/list_options.py": 5.07,
     "expectations.py": 0.05,
     "selecting.py": 1.2,
     "cli/reply_options.py": 5.07,
@@ -182,7 +189,13 @@ UNBUILT_FILES_ALLOWED: Final = False
 """Whether FLOORS may name files that do not exist (while the house is being built)."""
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "requests": ("session.py", "engines/requests.py", "engines/transport.py", "engines/faults.py"),
+    "requests": (
+        "session.py",
+        "engines/requests.py",
+        "engines/transport.py",
+        "engines/faults.py",
+        "remote_lists.py",
+    ),
     "urllib3": ("engines/requests.py", "engines/transport.py", "engines/faults.py"),
     "pycurl": (
         "engines/curl.py",
@@ -215,7 +228,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "idna": ("urls.py",),
     "protego": ("robots.py",),
     "jmespath": ("selecting.py",),
-    "pyarrow": ("export.py", "log_arrow.py"),
+    "pyarrow": ("export.py", "log_arrow.py", "arrow_lists.py"),
     "warcio": ("bodies/warc.py", "bodies/warc_reading.py"),
     "zstandard": ("bodies/packing.py",),
     "plotly": ("report/page.py",),

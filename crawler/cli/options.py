@@ -13,10 +13,14 @@ from typing import Final, Literal, TypedDict
 
 from crawler.cli import values
 from crawler.cli.body_options import BodyParams, bodies
+from crawler.cli.list_options import PickParams, expanded, row_requests
+from crawler.cli.list_options import selection as picked
 from crawler.cli.polite_options import PoliteParams, politeness
 from crawler.cli.reply_options import ReplyParams, expectations, selection
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
+from crawler.row_requests import RowRequests
+from crawler.selection import Selection
 from crawler.settings import EngineName, Fsync, HttpVersion, Settings
 
 SummaryFormat = Literal["text", "json", "csv", "none"]
@@ -83,7 +87,7 @@ class SourceParams(RequestParams, ListParams):
     """What is requested, and where the targets come from: standard input serves one of them."""
 
 
-class RunParams(SourceParams, RetryParams, PoliteParams, BodyParams, ReplyParams):
+class RunParams(SourceParams, RetryParams, PoliteParams, BodyParams, ReplyParams, PickParams):
     """All options of ``crawl run``."""
 
     concurrency: int
@@ -112,6 +116,9 @@ class RunOptions:
     column: str | None
     keep: tuple[str, ...]
     template: str | None
+    sitemaps: tuple[str, ...]
+    selection: Selection
+    rows: RowRequests | None
     out: str
     resume: bool
     retry_failed: bool
@@ -139,6 +146,7 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
         bodies=bodies(params, options.keep),
         select=selection(params, options.keep),
         expect=expectations(params),
+        dedupe=params["dedupe"],
     )
 
 
@@ -260,12 +268,16 @@ def kept_columns(params: ListParams) -> tuple[str, ...]:
 def _run_options(params: RunParams, *, stdin_piped: bool) -> RunOptions:
     check_words(params)
     _check_log(params)
+    _check_dedupe(params)
     return RunOptions(
         urls=params["urls"],
-        url_files=_url_files(params, stdin_piped=stdin_piped),
+        url_files=expanded(_url_files(params, stdin_piped=stdin_piped)),
         column=params["column"],
         keep=kept_columns(params),
         template=params["url_template"],
+        sitemaps=params["sitemap"],
+        selection=picked(params),
+        rows=row_requests(params),
         out=params["out"],
         resume=params["resume"],
         retry_failed=params["retry_failed"],
@@ -278,8 +290,8 @@ def _run_options(params: RunParams, *, stdin_piped: bool) -> RunOptions:
 
 def _url_files(params: RunParams, *, stdin_piped: bool) -> tuple[str, ...]:
     """Give the lists to read; without any there must be something to go on with."""
-    files = url_files(params, stdin_piped=stdin_piped)
-    if files or params["urls"]:
+    files = url_files(params, stdin_piped=stdin_piped and not params["sitemap"])
+    if files or params["urls"] or params["sitemap"]:
         return files
     if params["resume"] or params["retry_failed"]:
         raise UsageError("to go on, the list is needed again: add --urls LIST, or the URLs")
@@ -307,6 +319,11 @@ def check_words(params: ListParams) -> None:
                 f"{url!r} is neither a verb nor a URL; crawl --help lists the verbs, and a URL "
                 f"starts with its scheme: http://{url}"
             )
+
+
+def _check_dedupe(params: RunParams) -> None:
+    if params["dedupe"] != "none" and params["out"] in (STDOUT, NO_LOG):
+        raise UsageError("--dedupe makes records of records: it needs a log, as --out record.log")
 
 
 def _check_log(params: RunParams) -> None:

@@ -7,9 +7,12 @@ happens, what was recorded stays recorded.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +21,7 @@ from crawler.cli.stopping import StopSignals
 from crawler.crawling import Crawling, Job, Take
 from crawler.errors import UsageError
 from crawler.progress import Progress
+from crawler.selection import Selection
 from crawler.settings import Settings
 from crawler.targets import TargetList, open_targets
 
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 def execute(options: RunOptions, settings: Settings) -> int:
     """Run it all; give the exit code: 0, 1 (more failures than allowed), 130 or 143 (stopped)."""
     voice = _Voice()
-    with _targets(options) as targets:
+    with contextlib.ExitStack() as opened:
+        targets = opened.enter_context(_targets(options, opened))
         job = Job(
             targets=targets,
             settings=settings,
@@ -54,18 +59,37 @@ def execute(options: RunOptions, settings: Settings) -> int:
     return int(options.max_errors.exceeded(failed, count))
 
 
-def _targets(options: RunOptions) -> TargetList:
+def _targets(options: RunOptions, opened: contextlib.ExitStack) -> TargetList:
     for url in options.urls:
         if "://" not in url and Path(url).is_file():
             raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
-    return open_targets(
+    rows = options.rows
+    listed = open_targets(
         options.urls,
-        options.url_files,
+        _local(options, opened),
         column=options.column,
-        keep=options.keep,
+        keep=(*options.keep, *(() if rows is None else rows.columns)),
         template=options.template,
         stdin=_stdin() if "-" in options.url_files else None,
     )
+    if rows is not None:
+        own = partial(rows.of, keep=options.keep)
+        listed = listed.through(own, lambda total: total())
+    if options.selection == Selection():
+        return listed
+    return listed.through(options.selection.of, options.selection.count)
+
+
+def _local(options: RunOptions, opened: contextlib.ExitStack) -> list[str]:
+    """Give the lists as files: those at URLs are fetched first, into a folder of their own."""
+    remote = [path for path in options.url_files if "://" in path]
+    if not remote and not options.sitemaps:
+        return list(options.url_files)
+    from crawler.remote_lists import fetch_list, sitemap_list
+
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")))
+    files = [fetch_list(p, folder) if p in remote else p for p in options.url_files]
+    return [*files, sitemap_list(options.sitemaps, folder)] if options.sitemaps else files
 
 
 def _stdin() -> BinaryIO:
@@ -135,6 +159,8 @@ def _print_summary(results: Results, options: RunOptions) -> None:
 
 
 def _conclude(crawling: Crawling, options: RunOptions, voice: _Voice) -> None:
+    if crawling.duplicates:
+        voice.say(f"{crawling.duplicates} targets ask for what others did: answered from those")
     if crawling.resumed:
         voice.say(
             f"run {crawling.run} taken up: {crawling.resumed} of its records stand, "

@@ -8,6 +8,7 @@ import click
 
 from crawler.cli.body_options import BODIES
 from crawler.cli.grouped import GroupedCommand, OptionGroup
+from crawler.cli.list_options import LISTS
 from crawler.cli.option_groups import (
     DEBUG,
     DEFAULTS,
@@ -134,7 +135,7 @@ run_command: Final = GroupedCommand(
     "run",
     callback=_run,
     arguments=[click.Argument(["urls"], metavar="[URL]...", nargs=-1)],
-    groups=(TARGETS, REQUEST, POLITENESS, RETRIES, REPLIES, BODIES, POOL_AND_RECORD, OUTPUT),
+    groups=(TARGETS, LISTS, REQUEST, POLITENESS, RETRIES, REPLIES, BODIES, POOL_AND_RECORD, OUTPUT),
     short_help="Fetch, time and record URLs (meant where no verb is named).",
     help="Fetch URLs in parallel, time each request, keep a record of each, print a summary.",
     examples=(

@@ -42,7 +42,9 @@ class StopSignals:
 
     def __exit__(self, *exc_info: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # After a stop only the summary is left. A further signal would find Python on its way
+            # out, with no handler any more, and kill it: the exit code would be another.
+            signal.signal(number, handler if self.by is None else signal.SIG_IGN)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

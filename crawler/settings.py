@@ -65,6 +65,8 @@ class Settings:
     keepalive: bool = True
     resolve: tuple[str, ...] = ()
     unix_socket: str | None = None
+    dns_ttl_s: float = 60.0
+    block_private: bool = False
     user_agent: str = DEFAULT_USER_AGENT
     max_redirects: int = 10
     timeout_s: float = 30.0
@@ -119,10 +121,24 @@ class Settings:
             _resolve_entry(entry)
         _at_least("backoff-max", math.ceil(self.backoff_max_s), 1)
         _at_least("retry-after-max", math.ceil(self.retry_after_max_s), 0)
+        _check_private(self)
+        if not 0 <= self.dns_ttl_s <= _DNS_TTL_MOST_S:
+            raise UsageError(f"--dns-ttl is {self.dns_ttl_s:g} s: give from 0 to a day")
         if self.key is not None and self.cert is None:
             raise UsageError("--key needs --cert: a key alone identifies nobody")
         if self.user is not None and self.bearer is not None:
             raise UsageError("--user and --bearer both set Authorization: give one of them")
+
+
+_DNS_TTL_MOST_S: Final = 86_400.0
+
+
+def _check_private(settings: Settings) -> None:
+    if settings.block_private and (settings.proxy or settings.unix_socket):
+        raise UsageError(
+            "--block-private looks at the address that is connected to: with --proxy or "
+            "--unix-socket that is not the server's"
+        )
 
 
 def _pairs(option: str, values: object) -> None:

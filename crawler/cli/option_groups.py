@@ -119,6 +119,16 @@ REQUEST: Final = OptionGroup(
         ),
         file_option("--unix-socket", help="Connect to this Unix domain socket."),
         default_option(
+            "--dns-ttl",
+            metavar="TIME",
+            value=duration_text(DEFAULTS.dns_ttl_s),
+            help="How long a host's addresses are kept; 0 asks each time.",
+        ),
+        flag_option(
+            "--block-private",
+            help="Connect to public addresses only, also after redirects.",
+        ),
+        default_option(
             "-A",
             "--user-agent",
             metavar="TEXT",

@@ -55,6 +55,8 @@ class RequestParams(TypedDict):
     no_keepalive: bool
     resolve: tuple[str, ...]
     unix_socket: str | None
+    dns_ttl: str
+    block_private: bool
     user_agent: str
     max_redirects: int
     timeout: str
@@ -215,7 +217,13 @@ def _with_connection(params: RequestParams, base: Settings) -> Settings:
         keepalive=not params["no_keepalive"],
         resolve=params["resolve"],
         unix_socket=values.existing_socket(params["unix_socket"], "--unix-socket"),
+        dns_ttl_s=_ttl_s(params["dns_ttl"]),
+        block_private=params["block_private"],
     )
+
+
+def _ttl_s(text: str) -> float:
+    return 0.0 if text.strip() == "0" else values.duration_s(text, "--dns-ttl")
 
 
 def _method(given: str | None, *, has_body: bool) -> str:

@@ -15,6 +15,9 @@ from crawler.settings import Settings
 
 Options = list[tuple[int, Any]]
 
+_DNS_TTL_S: Final = 60.0
+"""For so long libcurl keeps a host's addresses unless told otherwise."""
+
 
 def run_options(settings: Settings) -> Options:
     """Give the options that a run's settings ask for."""
@@ -26,6 +29,8 @@ def run_options(settings: Settings) -> Options:
         (pycurl.HTTP_VERSION, _HTTP[settings.http]),
         (pycurl.CONNECTTIMEOUT_MS, max(1, round(settings.connect_timeout_s * 1000))),
     ]
+    if settings.dns_ttl_s != _DNS_TTL_S:
+        options.append((pycurl.DNS_CACHE_TIMEOUT, round(settings.dns_ttl_s)))
     if settings.resolve:
         options.append((pycurl.RESOLVE, list(settings.resolve)))
     if settings.unix_socket is not None:

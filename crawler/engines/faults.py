@@ -21,6 +21,7 @@ from urllib3 import exceptions as urllib3_errors
 from crawler.decoding import DecodeFailed, TooLarge
 from crawler.engines.exchange import CONNECTING, Exchange, Stage
 from crawler.engines.http1 import BadReply, EmptyReply
+from crawler.engines.transport import PrivateAddressError
 from crawler.record import ErrorClass
 from crawler.urls import mask
 
@@ -133,6 +134,7 @@ class Fault(NamedTuple):
 
 FAULTS: Final[tuple[Fault, ...]] = (
     Fault((TooLarge,), "too_large", _own),
+    Fault((PrivateAddressError,), "blocked", _own),
     Fault((BadReply, DecodeFailed), "protocol", _own),
     Fault((urllib3_errors.NameResolutionError, socket.gaierror), "dns", _not_resolved),
     Fault((urllib3_errors.NewConnectionError,), "connect", _not_connected),

@@ -6,6 +6,7 @@ few reads. Bodies arrive raw and are decoded here, so that both engines count an
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from crawler.engines.curl_options import (
     run_options,
     url_options,
 )
+from crawler.private_addresses import why_private
 from crawler.rate_limit import pause_asked_s
 from crawler.record import ErrorClass
 from crawler.session import Profile
@@ -75,6 +77,7 @@ class Transfer:
     """One easy handle and what its current exchange has brought so far."""
 
     __slots__ = (
+        "_blocked",
         "_body",
         "_connections",
         "_decoder",
@@ -105,6 +108,7 @@ class Transfer:
         self._decoder: Decoder | None = None
         self._request: Request | None = None
         self._body: Body | None = None
+        self._blocked: str | None = None
         self._fault: tuple[ErrorClass, str] | None = None
         self._shape: tuple[Any, ...] = ()
         self._url_matters = bool(url_options("http://x/", profile, settings))
@@ -121,7 +125,7 @@ class Transfer:
             self._shape = shape
         self._lines.clear()
         self._size = 0
-        self._decoder = self._fault = None
+        self._decoder = self._fault = self._blocked = None
         keep = self._settings.keep_replies or request.keep
         self._request, self._body = request if keep else None, None
         try:
@@ -144,6 +148,8 @@ class Transfer:
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         keep = self._settings.keep_replies or request.keep
         curl.setopt(pycurl.WRITEFUNCTION, self._on_kept_body if keep else self._on_body)
+        if self._settings.block_private:
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round(request.timeout_s * 1000)))
         curl.setopt(pycurl.HTTPHEADER, header_list(request, keepalive=self._settings.keepalive))
         body = b"" if request.body is None and request.method in _EMPTY_BODY else request.body
@@ -154,6 +160,14 @@ class Transfer:
             curl.setopt(pycurl.POSTFIELDS, body)
         if request.method not in ("GET", "HEAD") or (body is not None and request.method == "GET"):
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
+
+    def _open_socket(self, _purpose: int, address: Any) -> Any:  # noqa: ANN401
+        """Open a socket to a public address only: nothing is sent to any other."""
+        kind = why_private(address.addr[0])
+        if kind is None:
+            return socket.socket(address.family, address.socktype, address.protocol)
+        self._blocked = f"the address {address.addr[0]} is {kind} (--block-private)"
+        return pycurl.SOCKET_BAD
 
     def _on_body(self, chunk: bytes) -> int | None:
         """Count (and decode) a piece of the body; -1 makes libcurl break the transfer off."""
@@ -262,6 +276,8 @@ class Transfer:
     def _outcome(self, code: int, words: str) -> tuple[ErrorClass | None, str | None]:
         if self._fault is not None:
             return self._fault
+        if code == pycurl.E_COULDNT_CONNECT and self._blocked is not None:
+            return "blocked", self._blocked
         if code:
             return ERRORS.get(code, "protocol"), mask(words or pycurl.easy_strerror(code))
         if self._decoder is not None:

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -26,6 +27,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from crawler.engines.exchange import Exchange
 from crawler.engines.http1 import StrictResponse
 from crawler.errors import SessionError
+from crawler.private_addresses import why_private
 from crawler.settings import Settings
 
 Address = tuple[int, Any]
@@ -43,6 +45,9 @@ class Line:
     def __init__(self, settings: Settings) -> None:
         self.keepalive = settings.keepalive
         self.unix_socket = settings.unix_socket
+        self.block_private = settings.block_private
+        self._ttl_s = settings.dns_ttl_s
+        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
         self._resolved = dict(_resolve_entry(entry) for entry in settings.resolve)
         self._local = threading.local()
 
@@ -60,6 +65,15 @@ class Line:
         """Look up where to connect to. Raises ``OSError`` and ``UnicodeError`` (no host name)."""
         if self.unix_socket is not None:
             return [(socket.AF_UNIX, self.unix_socket)]
+        known = self._known.get((host, port))
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        found = self._looked_up(host, port)
+        if self._ttl_s:
+            self._known[host, port] = (time.monotonic() + self._ttl_s, found)
+        return found
+
+    def _looked_up(self, host: str, port: int) -> list[Address]:
         names = self._resolved.get((host.lower(), port)) or self._resolved.get(("*", port))
         found: dict[Address, None] = {}
         for name in names or (host.strip("[]"),):
@@ -78,6 +92,20 @@ def _resolve_entry(entry: str) -> tuple[tuple[str, int], tuple[str, ...]]:
         except ValueError:
             raise SessionError(f"--resolve {entry!r}: {address!r} is no IP address") from None
     return (host.lower(), int(port)), addresses
+
+
+class PrivateAddressError(Exception):
+    """All addresses of a host are private; ``str`` says which one and what it is."""
+
+
+def _public(addresses: list[Address]) -> list[Address]:
+    """Leave out private addresses; raises ``PrivateAddressError`` where none is left."""
+    kinds = [(address, why_private(str(address[1][0]))) for address in addresses]
+    public = [address for address, kind in kinds if kind is None]
+    if not public and kinds:
+        (_, address), kind = kinds[0]
+        raise PrivateAddressError(f"the address {address[0]} is {kind} (--block-private)")
+    return public
 
 
 class _Connection(HTTPConnection):
@@ -111,6 +139,8 @@ class _Connection(HTTPConnection):
         except (OSError, UnicodeError) as exc:
             raise NameResolutionError(self.host, self, _look_up_error(exc)) from exc
         exchange.enter("connect")
+        if self._line.block_private:
+            addresses = _public(addresses)
         try:
             sock = self._dial(exchange, addresses)
         except TimeoutError as exc:

@@ -53,9 +53,9 @@ class Reply(NamedTuple):
 
     ``started_s`` is ``time.monotonic()`` at the true start. ``location`` is the Location header of
     a 3xx reply as it came. ``error`` is one of ``dns connect tls timeout protocol too_large
-    blocked`` or None: a status of 400 and above is no error here. ``kept`` is there if the settings ask for it
-    (``keep_replies``), or the request does, and a head has come. ``pause_s`` is how long rate-limit
-    headers ask to send nothing more, in polite runs.
+    blocked`` or None: a status of 400 and above is no error here. ``kept`` is there if the settings
+    ask for it (``keep_replies``), or the request does, and a head has come. ``pause_s`` is how long
+    rate-limit headers ask to send nothing more, in polite runs.
     """
 
     status: int | None

@@ -203,6 +203,12 @@ class Transfer:
         headers = tuple((name.strip(), value.strip()) for name, _, value in pairs)
         return Kept(self._request, status_line, headers, self._body or Body())
 
+    def _pause_s(self) -> float | None:
+        head = b"".join(self._lines).lower()  # few servers say anything of rates
+        if b"ratelimit" not in head and b"rate-limit" not in head:
+            return None
+        return pause_asked_s(self._header)
+
     def _decode(self, decoder: Decoder, chunk: bytes) -> int | None:
         try:
             decoder.feed(chunk)
@@ -270,7 +276,7 @@ class Transfer:
             remote,
             not connects and status != 0,
             None if self._request is None else self._kept(),
-            pause_asked_s(self._header) if self._heeds_rates else None,
+            self._pause_s() if self._heeds_rates else None,
         )
 
     def _outcome(self, code: int, words: str) -> tuple[ErrorClass | None, str | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Final
 
 IN_MEMORY_BYTES: Final = 1_000_000
@@ -47,6 +48,11 @@ class Body:
         """Give the body to be read from its start; it stays this object's to close."""
         self._file.seek(0)
         return self._file
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the body in pieces of at most ``IN_MEMORY_BYTES``."""
+        file = self.open()
+        return iter(lambda: file.read(IN_MEMORY_BYTES), b"")
 
     def read(self) -> bytes:
         """Give the whole body."""

@@ -230,7 +230,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "protego": ("robots.py",),
     "jmespath": ("selecting.py",),
     "pyarrow": ("export.py", "log_arrow.py", "arrow_lists.py"),
-    "warcio": ("bodies/warc.py", "bodies/warc_reading.py"),
+    "warcio": ("bodies/warc_reading.py",),
     "zstandard": ("bodies/packing.py",),
     "plotly": ("report/page.py",),
     "pytest": ("pytest_plugin.py",),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ from crawler.bodies.packing import pack, packing_of, unpacked
 from crawler.bodies.parquet import check_parquet, write_bodies
 from crawler.bodies.rows import decode_body
 from crawler.bodies.sinks import move, rows_path, waiting_folder
-from crawler.bodies.warc import check_warc, warc_info
-from crawler.bodies.warc_reading import places
+from crawler.bodies.warc import warc_info
+from crawler.bodies.warc_reading import check_warcio, places
 from crawler.body_plan import Bodies
 from crawler.codec import parse
 from crawler.errors import UsageError
@@ -45,7 +46,7 @@ def prepare(plan: Bodies, log: Path | None) -> None:
     if plan.form == "parquet":
         check_parquet()
     if plan.form == "warc":
-        check_warc(str(path))
+        check_warcio()
     else:
         packing_of(str(path))
     settle_end(path)
@@ -53,7 +54,8 @@ def prepare(plan: Bodies, log: Path | None) -> None:
         _cut_torn(path, plan)
     appender = Appender(path)
     if plan.form == "warc" and path.stat().st_size == 0:
-        appender.append(warc_info(str(path)))
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        appender.append(warc_info(str(path), now))
     appender.close()
 
 
@@ -117,7 +119,7 @@ def _conclude_folder(folder: Path, run: str, log: Path | None) -> None:
             if row["run"] == run and row["seq"] in left and row.get("body"):
                 names[row["seq"]] = row["body"]
         for seq, name in names.items():
-            move(left[seq], Path(name))
+            move(str(left[seq]), name)
     shutil.rmtree(waiting, ignore_errors=True)
 
 

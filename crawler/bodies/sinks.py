@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import urlsplit
 
 from crawler.bodies.appender import Appender
@@ -93,7 +92,7 @@ class FolderSink:
         self._folder = Path(plan.folder)
         self._waiting = waiting_folder(self._folder, run)
         self._names = NamePattern.parse(plan.name, plan.fanout)
-        self._moves: list[tuple[Path, str]] = []
+        self._moves: list[tuple[str, str]] = []
         try:
             self._waiting.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -101,38 +100,49 @@ class FolderSink:
 
     def add(self, record: Record, kept: Kept) -> str:
         """Write a body whole, where it waits; give the name that it will have."""
-        place = self._waiting / str(record.seq)
+        place = f"{self._waiting}/{record.seq}"
         try:
-            with place.open("wb") as file:
-                shutil.copyfileobj(kept.body.open(), file)
+            with open(place, "wb", buffering=0) as file:  # a write or two: no buffer is of use
+                for piece in kept.body.pieces():
+                    _write_all(file, piece)
         except OSError as exc:
             with contextlib.suppress(OSError):
-                place.unlink()
-            raise cannot("write", place, exc) from None
+                os.unlink(place)
+            raise cannot("write", Path(place), exc) from None
         name = self._names.fill(_values(record, kept), kept.body.sha256)
-        self._moves.append((place, name))
-        return str(self._folder / name)
+        target = f"{self._folder}/{name}"
+        self._moves.append((place, target))
+        return target
 
     def flush(self) -> None:
         """All is written already."""
 
     def settled(self) -> None:
         """Give the files their names."""
-        for place, name in self._moves:
-            move(place, self._folder / name)
+        for place, target in self._moves:
+            move(place, target)
         self._moves.clear()
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def move(place: Path, target: Path) -> None:
+def move(place: str, target: str) -> None:
     """Rename a file into a folder that may not be there yet; raises ``LogError``."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(place, target)
+        try:
+            os.replace(place, target)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(place, target)
     except OSError as exc:
-        raise cannot("write", target, exc) from None
+        raise cannot("write", Path(target), exc) from None
+
+
+def _write_all(file: IO[bytes], piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _values(record: Record, kept: Kept) -> Mapping[str, str | int]:

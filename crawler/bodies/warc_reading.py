@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from crawler.bodies.rows import SavedBody
 from crawler.bodies.warc import RUN, SEQ, SHA256
-from crawler.errors import LogError
+from crawler.errors import LogError, UsageError
 
 
 class Place(NamedTuple):
@@ -21,6 +22,14 @@ class Place(NamedTuple):
     digest: str
     offset: int
     length: int
+
+
+def check_warcio() -> None:
+    """Raise ``UsageError`` where WARC cannot be read: a run that is resumed has to."""
+    if find_spec("warcio") is None:
+        raise UsageError(
+            ".warc needs the extra: pip install 'crawl-bench[warc]'; .jsonl needs none"
+        )
 
 
 def places(path: Path) -> Iterator[Place]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from crawler.batches import BatchResult, FiguresKind, Order
 from crawler.bodies.settling import conclude, prepare
+from crawler.bodies.sinks import rows_path
+from crawler.body_plan import Bodies
 from crawler.codec import encode
 from crawler.duplicates import Duplicates
 from crawler.errors import LogError, UsageError
@@ -145,6 +147,7 @@ class Crawling:
             for _, expression in self.settings.select:
                 compiled(expression, "--select")
             if self.settings.bodies is not None:
+                self._lock_bodies(self.settings.bodies)
                 prepare(self.settings.bodies, self.log)
             self._done = done
             self._results = self._start(self._targets(done))
@@ -214,6 +217,12 @@ class Crawling:
         if self._export is not None:
             self._write_export()
         return clock
+
+    def _lock_bodies(self, plan: Bodies) -> None:
+        """Let no other run append to the same file: the end of it is noted by one only."""
+        if plan.file is not None and rows_path(plan) != self.log:
+            lock = RunLock(rows_path(plan), wait=self._job.wait_for_lock)
+            self._cleanup.enter_context(lock)
 
     def _answer_duplicates(self, log: Path) -> None:
         """Make the records of duplicates of those of the first ones, once all those are there."""

@@ -107,14 +107,16 @@ class PoliteStation(Station):
         record = unsent(self._plan.run, job.target, method, error, words, attempts=made)
         self._settle(job, Attempt(record))
 
-    def _attempted(self, target: Target, attempt: Attempt) -> None:
-        host, record = self._turnstile.host(host_of(target.url)), attempt.record
+    def _attempted(
+        self, target: Target, record: Record, retry_after: str | None, pause_s: float | None
+    ) -> None:
+        host = self._turnstile.host(host_of(target.url))
         if record.status in _PAUSING:
-            asked_s = retry_after_s(attempt.retry_after)
+            asked_s = retry_after_s(retry_after)
             if asked_s is not None:
                 self._turnstile.pause(host, min(asked_s, self._settings.retry_after_max_s))
-        if attempt.pause_s:
-            self._turnstile.pause(host, attempt.pause_s)
+        if pause_s:
+            self._turnstile.pause(host, pause_s)
         if record.error in _FAILURES or record.status in _FAILING_STATUSES:
             host.failed(time.monotonic())
         elif record.status is not None:

@@ -110,8 +110,10 @@ class Station:
         self._again.clear()
         return batches
 
-    def _attempted(self, target: Target, attempt: Attempt) -> None:
-        """Note that an attempt has ended, whatever becomes of it."""
+    def _attempted(
+        self, target: Target, record: Record, retry_after: str | None, pause_s: float | None
+    ) -> None:
+        """Note that an attempt has ended, whatever becomes of it, and what the server asks for."""
 
     def _go_on(self) -> None:
         """Begin jobs for as long as a connection is free for them and the next one is due."""
@@ -151,11 +153,11 @@ class Station:
             self._free += 1
             self._demand.finished += 1
             record = conclude(self._plan, begun, reply)
-            outcome = Attempt(record, reply.retry_after, reply.kept, reply.pause_s)
-            self._attempted(begun.target, outcome)
+            self._attempted(begun.target, record, reply.retry_after, reply.pause_s)
             if record.error is None:
                 self._record(batch, record, reply.kept)
             else:
+                outcome = Attempt(record, reply.retry_after, reply.kept)
                 self._settle(Job(begun.target, batch), outcome)
             self._go_on()
         except Exception as exc:
@@ -179,7 +181,8 @@ class Station:
                 self._on_the_wire.discard(job.retry)
             self._free += 1
             self._demand.finished += 1
-            self._attempted(job.target, outcome)
+            record, retry_after, _, pause_s = outcome
+            self._attempted(job.target, record, retry_after, pause_s)
             self._settle(job, outcome)
             self._go_on()
         except Exception as exc:

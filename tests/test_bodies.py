@@ -353,3 +353,19 @@ def test_what_is_no_file_of_bodies_is_told(tmp_path) -> None:
     (tmp_path / "bad.jsonl").write_text("{}\n")
     with pytest.raises(LogError, match=r"bad\.jsonl"):
         list(read_bodies(tmp_path / "bad.jsonl"))
+
+
+def test_two_runs_do_not_append_to_one_file(demo, tmp_path) -> None:
+    """The second is refused, exit 2, though its log is another."""
+    first = subprocess.Popen(
+        command(f"{demo}/never", "--bodies", "b.jsonl", "--out", "1.log", "--timeout", "20s"),
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while not (tmp_path / "1.log").exists():
+            time.sleep(0.02)
+        second = crawl(f"{demo}/novel/1", "--bodies", "b.jsonl", "--out", "2.log", cwd=tmp_path)
+        assert (second.returncode, "another crawl" in second.stderr) == (2, True)
+    finally:
+        first.kill()
+        first.wait()

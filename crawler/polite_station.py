@@ -38,6 +38,8 @@ class PoliteStation(Station):
         self._rules = rules
         self._turnstile: Turnstile[Job] = Turnstile(rules)
         self._robots = Robots(self._plan.engine, self._plan.profile, self._settings)
+        # These requests are beside the worker's share of the concurrency, so they are bounded too.
+        self._robots_at_once = asyncio.Semaphore(max(1, desk.share // 2))
         self._alarm: asyncio.TimerHandle | None = None
 
     def _line_up(self, targets: Sequence[Target], batch: Batch) -> None:
@@ -59,7 +61,8 @@ class PoliteStation(Station):
     async def _read_robots(self, host: Host[Job], target: Target) -> None:
         """Hold a host's jobs back until its robots.txt is known."""
         try:
-            delay_s = await self._robots.read(host.name, target.url)
+            async with self._robots_at_once:
+                delay_s = await self._robots.read(host.name, target.url)
             host.delay_s = max(host.delay_s, delay_s)
             self._turnstile.resume(host)
             self._go_on()

@@ -114,7 +114,8 @@ def test_a_warc_is_one_that_others_accept(demo, tmp_path) -> None:
     listed(tmp_path / "l.txt", urls)
     arguments = (
         "--urls", "l.txt", "--bodies", "b.warc.gz", "-H", "Authorization: Bearer hunter2",
-        "--cookie", "a=hunter2", "--out", "r.log", "--processes", "1", "--concurrency", "1",
+        "--cookie", "a=hunter2", "-H", "X-Api-Key: hunter2", "--out", "r.log",
+        "--processes", "1", "--concurrency", "1",
     )  # fmt: skip
     assert crawl(*arguments, cwd=tmp_path).returncode == 0
     checked = subprocess.run(

@@ -341,3 +341,17 @@ def test_a_politeness_needs_sense() -> None:
     """The library refuses what the command does."""
     with pytest.raises(UsageError, match="per-host"):
         fetch(["http://127.0.0.1:9/"], polite=Politeness(per_host=0))
+
+
+def test_robots_of_many_hosts_are_read_a_few_at_a_time(server, tmp_path) -> None:
+    """A list of a thousand hosts opens no thousand connections for their rules."""
+    demo, access = server
+    urls = [f"http://h{n}.localhost:{demo.port}/novel/1" for n in range(300)]
+    done = crawl(
+        "--urls", listed(tmp_path / "l.txt", urls), "--robots", "--concurrency", "8",
+        "--processes", "1", "--out", "none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for of_host in by_host(access).values() for line in of_host]
+    assert Counter(line["target"] for line in lines) == {"/robots.txt": 300, "/novel/1": 300}
+    assert most_in_flight([x for x in lines if x["target"] == "/robots.txt"]) <= 4

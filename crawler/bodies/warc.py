@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import uuid
 import zlib
 from pathlib import Path
@@ -27,7 +28,8 @@ SEQ: Final = "X-Crawl-Seq"
 SHA256: Final = "X-Crawl-Sha256"
 """Whose record it is: extension fields, which other readers leave alone."""
 
-_SECRET: Final = frozenset(("authorization", "proxy-authorization", "cookie"))
+_SECRET: Final = re.compile(r"(?i)auth|cookie|token|secret|key|passw|session|signature")
+"""Names of headers whose values may be secrets: they are written as ``***``."""
 _CODINGS: Final = frozenset(("content-encoding", "transfer-encoding", "content-length"))
 _KNOWN_MOST: Final = 100_000
 _REVISIT: Final = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
@@ -145,7 +147,7 @@ def _request(kept: Kept) -> bytes:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [f"{kept.request.method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"]
     for name, value in kept.request.headers:
-        lines.append(f"{name}: {'***' if name.lower() in _SECRET else value}\r\n")
+        lines.append(f"{name}: {'***' if _SECRET.search(name) else value}\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("utf-8", "surrogateescape") + (kept.request.body or b"")
 

@@ -39,8 +39,8 @@ class Expectations:
         if self.body is None:
             return
         try:
-            object.__setattr__(self, "_pattern", re.compile(self.body.encode("utf-8")))
-        except re.error as exc:
+            object.__setattr__(self, "_pattern", _compiled(self.body))
+        except (re.error, UnicodeEncodeError, OverflowError, RecursionError) as exc:
             raise UsageError(f"--expect-body {self.body!r}: {exc}") from None
 
     @property
@@ -75,4 +75,11 @@ class Expectations:
                 json.loads(body)
             except ValueError as exc:
                 return f"the body is no JSON: {exc}"
+            except RecursionError:  # a server's doing: it must not end the run
+                return "the body is no JSON: it is nested too deeply to be read"
         return None
+
+
+def _compiled(regex: str) -> re.Pattern[bytes]:
+    """Read a regular expression; bytes of an argument that are no UTF-8 stand for themselves."""
+    return re.compile(regex.encode("utf-8", "surrogateescape"))

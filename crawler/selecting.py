@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 
 from crawler.codec import decode_row, encode_row
 from crawler.engines.base import Kept
@@ -13,15 +15,51 @@ from crawler.errors import UsageError
 from crawler.record import Record
 
 _NOTHING: Final = ""
+_FUNCTIONS: Final[dict[str, Any]] = getattr(Functions, "FUNCTION_TABLE")  # noqa: B009 - not in its stubs
+_NOT_FOUND: Final = (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError)
+"""What jmespath lets out where an expression does not suit a reply: floor() of a NaN, say."""
 
 
 def compiled(expression: str, option: str) -> Any:  # noqa: ANN401 - jmespath's own type
     """Read an expression; raises ``UsageError`` that says what is wrong with it and where."""
     try:
-        return jmespath.compile(expression)
+        read = jmespath.compile(expression)
     except JMESPathError as exc:
-        words = " ".join(str(exc).split())
-        raise UsageError(f"{option} {expression!r} is no JMESPath expression: {words}") from None
+        words = str(exc).partition("\n")[0].rstrip(":") + _place(exc)
+    except RecursionError:
+        words = "it is nested too deeply"
+    else:
+        words = next(_faults(read.parsed), "")
+    if words:
+        raise UsageError(f"{option} {expression!r} is no JMESPath expression: {words}")
+    return read
+
+
+def _place(exc: JMESPathError) -> str:
+    at = getattr(exc, "lex_position", getattr(exc, "lexer_position", None))
+    return "" if at is None else f" (at character {at + 1})"
+
+
+def _faults(node: Any) -> Iterator[str]:  # noqa: ANN401
+    """Say what jmespath itself would find wrong only once it has a reply."""
+    children = node["children"]
+    if node["type"] == "function_expression":
+        yield from _faults_of_call(node["value"], len(children))
+    elif node["type"] == "slice" and 0 in children[2:]:
+        yield "the step of a slice cannot be 0"
+    for child in children:
+        if isinstance(child, dict):
+            yield from _faults(child)
+
+
+def _faults_of_call(name: str, given: int) -> Iterator[str]:
+    if name not in _FUNCTIONS:
+        yield f"there is no function {name}()"
+        return
+    takes = _FUNCTIONS[name]["signature"]
+    open_ended = bool(takes) and takes[-1].get("variadic", False)
+    if given < len(takes) or (given > len(takes) and not open_ended):
+        yield f"{name}() takes {len(takes)}{' or more' * open_ended}, not {given}"
 
 
 class Selector:
@@ -41,7 +79,7 @@ class Selector:
         except ValueError:
             found = dict.fromkeys((name for name, _ in self._select), _NOTHING)
         else:
-            found = {name: _text(_search(expr, reply)) for name, expr in self._select}
+            found = {name: _found(expr, reply) for name, expr in self._select}
         return record._replace(fields={**record.fields, **found})
 
     def flush(self) -> None:
@@ -54,14 +92,15 @@ class Selector:
         """Nothing is open."""
 
 
-def _search(expression: Any, reply: Any) -> Any:  # noqa: ANN401
+def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
+    """Give what is found as text; a reply must not end the run, so what cannot be is not found."""
     try:
-        return expression.search(reply)
-    except JMESPathError:  # a function on a value of another type: nothing is found in this reply
-        return None
+        value = expression.search(reply)
+        return _NOTHING if value is None else _text(value)
+    except _NOT_FOUND:
+        return _NOTHING
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return _NOTHING
-    return value if isinstance(value, str) else encode_row(value).decode("utf-8").rstrip("\n")
+    encoded = encode_row(value)  # texts too: one that is no Unicode could not be written
+    return value if isinstance(value, str) else encoded.decode("utf-8").rstrip("\n")

@@ -42,11 +42,25 @@ def test_values_of_json_replies_are_in_the_records(engine) -> None:
 
 @pytest.mark.parametrize("engine", ["curl", "requests"])
 @pytest.mark.parametrize(
+    "expression",
+    ["floor(to_number(a))", "ceil(to_number(b))", "&a", r'`"\ud800"`', "sort(n)", "sort_by(n, &x)"],
+)
+def test_what_cannot_be_found_does_not_end_the_run(engine, expression: str) -> None:
+    """jmespath lets out errors of many kinds; each is an empty text, and the next reply is read."""
+    with RawServer(answers(reply(b'{"a": "nan", "b": "1e999", "n": [1, "x"]}'))) as raw:
+        run = fetch([raw.url], engine=engine, processes=0, select=(("x", expression), ("a", "a")))
+    assert [dict(record.fields) for record in run.records()] == [{"x": "", "a": "nan"}]
+
+
+@pytest.mark.parametrize("engine", ["curl", "requests"])
+@pytest.mark.parametrize(
     ("sent", "expect", "error", "words"),
     [
         (reply(b"{}"), {"json": True}, None, None),
         (reply(b"{"), {"json": True}, "unexpected", "no JSON: Expecting property name"),
         (reply(b""), {"json": True}, "unexpected", "no JSON"),
+        (reply(b"[" * 200_000), {"json": True}, "unexpected", "nested too deeply"),
+        (reply(b"a\xff"), {"body": "a\udcff"}, None, None),
         (reply(b"all is well"), {"body": "is (well|fine)$"}, None, None),
         (reply("wörld".encode()), {"body": "wörld"}, None, None),
         (reply(b"all is bad"), {"body": "well"}, "unexpected", "does not match --expect-body"),
@@ -97,6 +111,13 @@ def test_selected_values_and_bodies_go_together(demo, tmp_path: Path) -> None:
     ("options", "words"),
     [
         (("--select", "a["), "'a['"),
+        (("--select", "data.items[*"), "(at character 13)"),
+        (("--select", "[" * 5000), "nested too deeply"),
+        (("--select", "n=a[::0]"), "step of a slice"),
+        (("--select", "n={a: [lenght(b)]}"), "no function lenght()"),
+        (("--select", "n=join(a)"), "join() takes 2, not 1"),
+        (("--select", "n=merge()"), "merge() takes 1 or more, not 0"),
+        (("--expect-body", "a{99999999999}"), "--expect-body"),
         (("--select", "url"), "--select url"),
         (("--select", "x=a", "--select", "x=b"), "--select x"),
         (("--select", "x="), "--select"),

@@ -176,14 +176,23 @@ def _escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def encode_row(row: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
-    """Give any value as one JSON line, newline included; raises ``ValueError`` for what is none."""
+def encode_row(row: Mapping[str, Any]) -> bytes:
+    """Give an object as one JSON line, newline included; what JSON cannot hold becomes text."""
     try:
-        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        if isinstance(row, dict):
-            return orjson.dumps(_printable(row), option=orjson.OPT_APPEND_NEWLINE)
-        raise ValueError("it cannot be written as JSON") from None
+        return encode_json(row)
+    except ValueError:
+        return orjson.dumps(_printable(row), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def encode_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
+    """Give any value as one JSON line, newline included, as it is.
+
+    Raises ``ValueError`` for what cannot be: no JSON, or nested over 254 deep.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError as exc:
+        raise ValueError(f"it cannot be written as JSON: {exc}") from None
 
 
 def decode_row(line: bytes) -> Any:  # noqa: ANN401

@@ -9,7 +9,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
-from crawler.codec import decode_row, encode_row
+from crawler.codec import decode_row, encode_json
 from crawler.engines.base import Kept
 from crawler.errors import UsageError
 from crawler.record import Record
@@ -102,5 +102,5 @@ def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
-    encoded = encode_row(value)  # texts too: one that is no Unicode could not be written
+    encoded = encode_json(value)  # texts too: one that is no Unicode could not be written
     return value if isinstance(value, str) else encoded.decode("utf-8").rstrip("\n")

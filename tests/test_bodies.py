@@ -370,3 +370,19 @@ def test_two_runs_do_not_append_to_one_file(demo, tmp_path) -> None:
     finally:
         first.kill()
         first.wait()
+
+
+@pytest.mark.parametrize("depth", [1, 200, 300, 900, 5000])
+def test_json_that_is_nested_too_deeply_is_kept_as_text(depth: int) -> None:
+    """As JSON where it can be written so, else as it came: the same bytes come back."""
+    content = b'{"a":' * depth + b"1" + b"}" * depth
+    body = Body()
+    body.write(content)
+    kept = Kept(Request("http://a/", "GET", (), None, 1.0), "HTTP/1.1 200 OK", (), body)
+    record = Record(
+        "run", 0, "http://a/", "GET", 200, None, None, "", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+        len(content), 1, None, None, None, False,
+    )  # fmt: skip
+    line = encode_body(record, kept, Bodies(file="x.jsonl", parse="json"))
+    assert decode_body(line).content == content
+    assert (b'"json":' in line) == (depth <= 200)

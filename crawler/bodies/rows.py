@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from typing import Any, Final, NamedTuple
 
 from crawler.body_plan import Bodies
-from crawler.codec import decode_row, encode_row
+from crawler.codec import decode_row, encode_json, encode_row
 from crawler.engines.base import Kept
 from crawler.record import Record
 
@@ -57,7 +57,7 @@ def encode_body(record: Record, kept: Kept, plan: Bodies) -> bytes:
 def _parsed(row: dict[str, Any], content: bytes) -> bytes | None:
     """Give the row with the body as JSON; None where it is none."""
     try:
-        return encode_row({**row, "json": decode_row(content)})
+        return encode_json({**row, "json": decode_row(content)})
     except ValueError:
         return None
 
@@ -95,7 +95,7 @@ def _bytes(row: dict[str, Any]) -> bytes:
     if "base64" in row:
         return b64decode(row["base64"])
     if "json" in row:
-        return encode_row(row["json"]).rstrip(b"\n")
+        return encode_json(row["json"]).rstrip(b"\n")
     text: str = row["text"]
     return text.encode(_charset(row["content_type"]))
 

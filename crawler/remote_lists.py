@@ -6,6 +6,7 @@ used and never shown.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import os
@@ -100,16 +101,23 @@ def sitemap_list(names: Sequence[str], folder: Path) -> str:
             for kind, url in _entries(name):
                 if kind == "url":
                     file.write(url + "\n")
-                elif url not in seen and len(seen) < _SITEMAPS_MOST:
+                elif url not in seen:
                     seen.add(url)
                     waiting.append(url)
+            if len(seen) > _SITEMAPS_MOST:
+                raise TargetError(
+                    f"the sitemap {mask(name)} and others name over {_SITEMAPS_MOST:,} sitemaps, "
+                    "more than an index may: give those that you want with --sitemap"
+                )
     return str(place)
 
 
 def _entries(name: str) -> Iterator[tuple[str, str]]:
     """Yield ``url`` or ``sitemap`` and the address of each entry."""
-    data = _sitemap(name)
+    data = _sitemap(name).removeprefix(codecs.BOM_UTF8)
     head = data[:4096].lstrip()
+    if b"\0" in head:  # UTF-16: no text, and its <!DOCTYPE would not be seen below
+        raise TargetError(f"the sitemap {mask(name)} is not UTF-8: save it as UTF-8")
     if not head.startswith(b"<"):  # sitemaps.org allows plain text, a URL a line
         lines = data.decode("utf-8", "replace").splitlines()
         yield from (("url", line.strip()) for line in lines if line.strip())

@@ -1,13 +1,15 @@
 """Requests of their own for the rows of a list: method, headers and body out of its columns.
 
 The columns are read like kept ones and taken out of the record again, unless they are kept too. A
-row whose method or header cannot be sent is a target that is no URL: it is recorded as such.
+row whose method or header cannot be sent is a target that is no URL: it is recorded as such. What
+has no columns (an argument, a line of a plain list beside a table) is a row of empty cells.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,13 +56,18 @@ class RowRequests:
         named = [name for name in single if name is not None]
         return tuple(dict.fromkeys((*named, *(c for c, _ in self.headers), *self._places)))
 
+    @property
+    def makes_body(self) -> bool:
+        """Whether rows have bodies of their own: then they are posted, unless told otherwise."""
+        return self.body is not None or self.json_template is not None
+
     def of(self, targets: Iterable[Target], keep: tuple[str, ...]) -> Iterator[Target]:
         """Yield targets with their requests; only the columns to ``keep`` stay in them."""
         for target in targets:
             yield self._request(target, keep)
 
     def _request(self, target: Target, keep: tuple[str, ...]) -> Target:
-        row = target.fields
+        row = target.fields or defaultdict(str)
         fields = {name: row[name] for name in keep} if keep else NO_FIELDS
         method = row[self.method].strip() if self.method is not None else ""
         headers = tuple((name, row[column]) for column, name in self.headers if row[column])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -214,6 +215,8 @@ def test_sitemaps_and_those_that_they_name_are_lists(demo, tmp_path) -> None:
         (b'<!DOCTYPE x [<!ENTITY a "b">]><urlset/>', "document type"),
         (b"\x1f\x8bnonsense", "damaged gzip"),
         (gzip.compress(b" " * 60_000_000), "larger than"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><urlset/>'.encode("utf-16"), "not UTF-8"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><urlset/>'.encode("utf-16-le"), "not UTF-8"),
         (None, "cannot be read"),
     ],
 )
@@ -226,6 +229,26 @@ def test_a_sitemap_that_is_none_is_told(tmp_path: Path, content, words) -> None:
         sitemap_list([str(place)], tmp_path)
 
 
+def test_a_sitemap_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """It is XML all the same, not a URL a line."""
+    place = tmp_path / "s.xml"
+    place.write_text(SITEMAP.format("<url><loc>http://h/1</loc></url>"), encoding="utf-8-sig")
+    assert Path(sitemap_list([str(place)], tmp_path)).read_text() == "http://h/1\n"
+
+
+def test_what_has_no_columns_is_a_row_of_empty_cells(demo, tmp_path) -> None:
+    """An argument, and a plain list beside a table, are requested as the options say."""
+    (tmp_path / "l.csv").write_text(f"url,verb,name\n{demo}/anything,PUT,n\n")
+    (tmp_path / "l.txt").write_text(f"{demo}/novel/2\n")
+    done = crawl(
+        f"{demo}/novel/1", "--urls", "l.csv", "--urls", "l.txt", "--method-column", "verb",
+        "--header-column", "name=X-Name", "--keep", "name", "--out", "-", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = sorted((json.loads(line) for line in done.stdout.splitlines()), key=itemgetter("seq"))
+    assert [record["method"] for record in records] == ["GET", "PUT", "GET"]
+
+
 def test_rows_make_their_requests(demo, tmp_path) -> None:
     """Method, headers and body from columns; an unfit row is a record and no request."""
     (tmp_path / "l.csv").write_text(
@@ -234,7 +257,7 @@ def test_rows_make_their_requests(demo, tmp_path) -> None:
     )
     done = crawl(
         "--urls", "l.csv", "--keep", "name", "--method-column", "verb", "--header-column",
-        "token=X-Token", "--json-template", '{"who": ["{name}", 1]}', "-X", "POST",
+        "token=X-Token", "--json-template", '{"who": ["{name}", 1]}',
         "--bodies", "b.jsonl", "--parse", "json", "--out", "r.log", "--max-errors", "1",
         cwd=tmp_path,
     )  # fmt: skip
@@ -279,3 +302,15 @@ def test_a_template_tells_its_columns() -> None:
     assert rows.columns == ("m", "a", "b")
     with pytest.raises(UsageError, match="--header-column"):
         RowRequests(headers=(("a", "b c"),))
+
+
+def test_more_sitemaps_than_an_index_may_name_are_refused(tmp_path: Path, monkeypatch) -> None:
+    """None is dropped in silence."""
+    monkeypatch.setattr("crawler.remote_lists._SITEMAPS_MOST", 2)
+    names = [str(tmp_path / f"{n}.xml") for n in range(3)]
+    for name in names[1:]:
+        Path(name).write_text(SITEMAP.format(""))
+    entries = "".join(f"<sitemap><loc>{name}</loc></sitemap>" for name in names[1:])
+    Path(names[0]).write_text(f"<sitemapindex>{entries}</sitemapindex>")
+    with pytest.raises(TargetError, match="name over 2 sitemaps"):
+        sitemap_list(names[:1], tmp_path)

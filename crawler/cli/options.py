@@ -137,6 +137,9 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
     """
     options = _run_options(params, stdin_piped=stdin_piped)
     settings = request_settings(params, Settings())
+    rows = options.rows
+    if params["method"] is None and rows is not None and rows.makes_body:
+        settings = replace(settings, method="POST")
     settings = retry_settings(params, settings)
     settings = pool_settings(
         settings, params["concurrency"], params["processes"], params["group_by"], options.keep

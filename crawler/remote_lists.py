@@ -101,6 +101,10 @@ def sitemap_list(names: Sequence[str], folder: Path) -> str:
             for kind, url in _entries(name):
                 if kind == "url":
                     file.write(url + "\n")
+                elif not is_remote(url):  # a stranger's sitemap must not have local files read
+                    raise TargetError(
+                        f"the sitemap {mask(name)} names {mask(url)[:80]!r}, which is no URL of one"
+                    )
                 elif url not in seen:
                     seen.add(url)
                     waiting.append(url)

@@ -305,12 +305,23 @@ def test_a_template_tells_its_columns() -> None:
 
 
 def test_more_sitemaps_than_an_index_may_name_are_refused(tmp_path: Path, monkeypatch) -> None:
-    """None is dropped in silence."""
+    """None is dropped in silence, and none is asked for."""
     monkeypatch.setattr("crawler.remote_lists._SITEMAPS_MOST", 2)
-    names = [str(tmp_path / f"{n}.xml") for n in range(3)]
-    for name in names[1:]:
-        Path(name).write_text(SITEMAP.format(""))
-    entries = "".join(f"<sitemap><loc>{name}</loc></sitemap>" for name in names[1:])
-    Path(names[0]).write_text(f"<sitemapindex>{entries}</sitemapindex>")
+    entries = "".join(f"<sitemap><loc>http://127.0.0.1:9/{n}</loc></sitemap>" for n in range(3))
+    place = tmp_path / "index.xml"
+    place.write_text(f"<sitemapindex>{entries}</sitemapindex>")
     with pytest.raises(TargetError, match="name over 2 sitemaps"):
-        sitemap_list(names[:1], tmp_path)
+        sitemap_list([str(place)], tmp_path)
+
+
+@pytest.mark.parametrize("loc", ["secret.txt", "file:///etc/hostname", "/etc/hostname"])
+def test_a_sitemap_has_no_local_file_read(tmp_path: Path, monkeypatch, loc: str) -> None:
+    """What a stranger's index names is a URL, or refused."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_text("hunter2\n")
+    (tmp_path / "index.xml").write_text(
+        f"<sitemapindex><sitemap><loc>{loc}</loc></sitemap></sitemapindex>"
+    )
+    with pytest.raises(TargetError, match="no URL of one"):
+        sitemap_list(["index.xml"], tmp_path)
+    assert "hunter2" not in (tmp_path / "sitemaps.txt").read_text()

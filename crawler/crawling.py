@@ -33,7 +33,7 @@ from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.samples import Counts, RunClock, Samples
 from crawler.selecting import compiled
-from crawler.session import beyond_curl, build_session
+from crawler.session import beyond_curl, build_session, check_direct
 from crawler.settings import Settings, available_cores
 from crawler.spread import Spread
 from crawler.worker import fetch_batch, initialize, new_event_loop
@@ -348,6 +348,7 @@ def _with_engine(
     """Choose the engine: libcurl, unless the session holds what libcurl cannot do."""
     if session is None:
         session = build_session(settings)
+    check_direct(session, settings)
     reason = beyond_curl(session)
     if settings.engine == "auto":
         return replace(settings, engine="curl" if reason is None else "requests"), session

@@ -14,9 +14,22 @@ from typing import Final
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+_SPECIAL: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
+"""Protocol assignments and 6to4 relays, which not every Python's ipaddress counts as private."""
+_ISATAP: Final = frozenset((0x00005EFE, 0x02005EFE))
+"""What stands before the IPv4 address in an interface identifier (RFC 5214, section 6.1)."""
 _NAT64: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 _METADATA: Final = frozenset(
-    map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200"))
+    map(
+        ipaddress.ip_address,
+        (
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "100.100.100.200",  # Alibaba Cloud
+            "192.0.0.192",  # Oracle Cloud
+            "168.63.129.16",  # Azure: a public address, reached from within its machines only
+        ),
+    )
 )
 _COMPATIBLE: Final = ipaddress.ip_network("::/96")
 
@@ -49,6 +62,7 @@ def _kind(address: _Address) -> str | None:
         ("shared (CGNAT)", address.version == 4 and address in _SHARED),
         ("private", address.is_private or getattr(address, "is_site_local", False)),
         ("reserved", address.is_reserved and not _is_translated(address)),
+        ("reserved", address.version == 4 and any(address in network for network in _SPECIAL)),
     ):
         if holds:
             return kind
@@ -64,6 +78,7 @@ def _embedded(address: _Address) -> list[ipaddress.IPv4Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _COMPATIBLE or any(address in network for network in _NAT64):
+    translated = address in _COMPATIBLE or any(address in network for network in _NAT64)
+    if translated or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [each for each in found if each is not None]

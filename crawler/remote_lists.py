@@ -46,6 +46,15 @@ def is_remote(path: str) -> bool:
     return path.lower().startswith(("http://", "https://"))
 
 
+def check_not_fetched(name: str) -> None:
+    """Raise ``TargetError`` for a list at a URL: its address would not be looked at."""
+    if is_remote(name):
+        raise TargetError(
+            f"{mask(name)} is fetched without regard to --block-private: fetch it first, and give "
+            "the file"
+        )
+
+
 def fetch_list(url: str, folder: Path) -> str:
     """Fetch a list into a folder; give the file's path, which ends as its format is named.
 
@@ -88,16 +97,18 @@ def _pieces(reply: requests.Response, url: str, most: int) -> Iterator[bytes]:
         raise TargetError(f"the list {mask(url)} broke off ({kind}): try again") from None
 
 
-def sitemap_list(names: Sequence[str], folder: Path) -> str:
+def sitemap_list(names: Sequence[str], folder: Path, *, private: bool = True) -> str:
     """Write the URLs of sitemaps, files or URLs, and of those they name, as a list; give its path.
 
-    Raises ``TargetError`` for one that cannot be had or read.
+    Without ``private`` none is fetched. Raises ``TargetError`` for one that cannot be had or read.
     """
     place = folder / "sitemaps.txt"
     waiting, seen = list(names), set(names)
     with place.open("w", encoding="utf-8") as file:
         while waiting:
             name = waiting.pop(0)
+            if not private:
+                check_not_fetched(name)
             for kind, url in _entries(name):
                 if kind == "url":
                     file.write(url + "\n")

@@ -29,6 +29,8 @@ from crawler.settings import Settings
 
 RETRIED_ERRORS: Final = frozenset(("connect", "dns", "timeout", "protocol"))
 RETRIED_STATUSES: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
+_FINAL_ERRORS: Final = frozenset(("too_large", "redirects", "unexpected"))
+"""Final whatever the status: a 503 that was expected and has a wrong body stays what it is."""
 UNSAFE_METHODS: Final = frozenset(("POST", "PATCH"))
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -51,7 +53,7 @@ def worth_retrying(attempt: Attempt, settings: Settings) -> bool:
         return False
     if record.error not in RETRIED_ERRORS and record.status not in RETRIED_STATUSES:
         return False
-    if record.error == "too_large" or record.error == "redirects":
+    if record.error in _FINAL_ERRORS:
         return False
     if record.method.upper() in UNSAFE_METHODS and not settings.retry_unsafe:
         return False

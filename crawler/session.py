@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qsl, urlencode
+from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -272,6 +273,30 @@ def ca_bundle() -> str:
     return str(DEFAULT_CA_BUNDLE_PATH)
 
 
+def check_direct(session: requests.Session, settings: Settings) -> None:
+    """Raise ``SessionError`` where ``--block-private`` could not see where connections go."""
+    if not settings.block_private:
+        return
+    if _proxies(session, settings) not in (None, (None, None)) or session.proxies:
+        through = "the session's proxies"
+    elif session.trust_env and {"http", "https", "all"} & getproxies().keys():
+        through = "the environment's proxies (unset http_proxy, https_proxy and all_proxy)"
+    elif any(type(adapter) is not HTTPAdapter for adapter in session.adapters.values()):
+        through = "a mounted adapter"
+    elif any(_is_own(type(session), method) for method in ("send", "get_adapter")):
+        through = f"the send() or get_adapter() of {type(session).__name__}"
+    else:
+        return
+    raise SessionError(
+        f"--block-private looks at the address that is connected to, and {through} would connect "
+        "for themselves: do without the one or the other"
+    )
+
+
+def _is_own(kind: type[requests.Session], method: str) -> bool:
+    return getattr(kind, method) is not getattr(requests.Session, method)
+
+
 def beyond_curl(session: requests.Session) -> str | None:
     """Tell what the session holds that libcurl cannot do, None when it can do all of it."""
     if HTTPAdapter.send is not _REAL_SEND:
@@ -285,7 +310,7 @@ def beyond_curl(session: requests.Session) -> str | None:
     if auth is not None and type(auth) is not HTTPBasicAuth and not _is_user_and_password(auth):
         return f"it authenticates with {getattr(auth, '__name__', type(auth).__name__)}"
     for method in ("send", "get_adapter"):
-        if getattr(type(session), method) is not getattr(requests.Session, method):
+        if _is_own(type(session), method):
             return f"its class {type(session).__name__} has a {method}() of its own"
     scoped = set(session.proxies) - {"http", "https", "all"}
     if scoped:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from crawler import crawl as fetch
 from crawler.engines.base import Request
 from crawler.engines.transport import PrivateAddressError, _public
-from crawler.errors import UsageError
+from crawler.errors import SessionError, UsageError
 from crawler.private_addresses import why_private
 from crawler.settings import Settings
 from tests.conftest import crawl
@@ -28,7 +30,9 @@ from tests.raw_server import OK, RawServer, answers
         ("240.0.0.1", "private"), ("255.255.255.255", "private"), ("169.254.169.254", "metadata"),
         ("fd00:ec2::254", "metadata"), ("100.100.100.200", "metadata"),
         ("::ffff:127.0.0.1", "private"), ("::ffff:10.0.0.1", "private"),
-        ("::127.0.0.1", "reserved"),
+        ("::127.0.0.1", "reserved"), ("192.0.0.8", "reserved"), ("192.88.99.1", "reserved"),
+        ("192.0.0.192", "metadata"), ("168.63.129.16", "metadata"),
+        ("64:ff9b::c000:c0", "metadata"), ("2606:4700::5efe:7f00:1", "loopback"),
         ("2002:7f00:1::", "loopback"), ("64:ff9b::7f00:1", "loopback"),
         ("64:ff9b::a9fe:a9fe", "metadata"), ("fec0::1", "private"), ("/run/sock", "no IP address"),
     ],
@@ -97,3 +101,81 @@ def test_a_proxy_cannot_be_seen_through(tmp_path) -> None:
     assert (done.returncode, "--block-private" in done.stderr) == (2, True)
     with pytest.raises(UsageError, match="--dns-ttl"):
         Settings(dns_ttl_s=-1)
+
+
+class _Adapter(HTTPAdapter):
+    pass
+
+
+class _Sender(requests.Session):
+    def send(self, *args, **options):
+        return super().send(*args, **options)
+
+
+def _with_proxy() -> requests.Session:
+    session = requests.Session()
+    session.proxies = {"http": "http://127.0.0.1:9"}
+    return session
+
+
+def _with_adapter() -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", _Adapter())
+    return session
+
+
+@pytest.mark.parametrize("session", [_with_proxy(), _with_adapter(), _Sender()])
+def test_a_session_that_connects_for_itself_is_refused(session) -> None:
+    """Its connections would not be looked at: nothing is sent."""
+    with RawServer(answers(OK)) as raw:
+        with pytest.raises(SessionError, match="--block-private"):
+            fetch([raw.url], session=session, processes=0, block_private=True)
+        assert raw.requests == []
+
+
+def test_proxies_of_the_environment_are_refused(monkeypatch) -> None:
+    """A proxy connects for itself, whoever named it; ``no_proxy`` alone is none."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(SessionError, match="unset http_proxy"):
+        fetch(["http://10.0.0.1/"], processes=0, block_private=True)
+    monkeypatch.delenv("http_proxy")
+    monkeypatch.setenv("no_proxy", "a.test")
+    run = fetch(["http://127.0.0.1:9/"], processes=0, block_private=True)
+    assert [record.error for record in run.records()] == ["blocked"]
+
+
+@pytest.mark.parametrize("engine", ["curl", "requests"])
+def test_a_redirect_is_looked_at_too(engine, monkeypatch) -> None:
+    """127.0.0.1 is taken for public here; what it leads to is not connected to."""
+
+    def but_one(address: str) -> str | None:
+        return None if address == "127.0.0.1" else why_private(address)
+
+    monkeypatch.setattr("crawler.engines.transfer.why_private", but_one)
+    monkeypatch.setattr("crawler.engines.transport.why_private", but_one)
+    with RawServer(answers(OK)) as inner:
+        port = inner.url.rpartition(":")[2].strip("/")
+        away = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{port}/\r\n"
+        to = (away + "Content-Length: 0\r\n\r\n").encode()
+        with RawServer(answers(to)) as outer:
+            run = fetch([outer.url], engine=engine, processes=0, block_private=True)
+            (record,) = run.records()
+        assert inner.requests == []
+    assert (record.error, record.status) == ("blocked", None)
+    assert "127.0.0.2 is loopback" in (record.detail or "")
+
+
+def test_no_list_is_fetched_beside_it(tmp_path) -> None:
+    """Neither a list at a URL nor a sitemap, nor one that a sitemap names: nothing is asked for."""
+    with RawServer(answers(OK)) as raw:
+        (tmp_path / "index.xml").write_text(
+            f"<sitemapindex><sitemap><loc>{raw.url}/internal</loc></sitemap></sitemapindex>"
+        )
+        for options in (
+            ("--urls", f"{raw.url}/l.txt"),
+            ("--sitemap", f"{raw.url}/s.xml"),
+            ("--sitemap", "index.xml"),
+        ):
+            done = crawl("--block-private", *options, "--out", "none", cwd=tmp_path)
+            assert (done.returncode, "--block-private" in done.stderr) == (2, True), done.stderr
+        assert raw.requests == []

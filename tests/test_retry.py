@@ -95,7 +95,7 @@ def test_these_statuses_are_tried_again(status: int) -> None:
     assert worth_retrying(outcome("http", status), SETTINGS) is again
 
 
-@pytest.mark.parametrize("error", ["too_large", "redirects"])
+@pytest.mark.parametrize("error", ["too_large", "redirects", "unexpected"])
 def test_a_status_does_not_make_a_final_error_worth_it(error) -> None:
     """A body too large and a lost way stay what they are, also with a status of 503."""
     assert not worth_retrying(outcome(error, 503), SETTINGS)

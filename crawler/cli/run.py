@@ -33,7 +33,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
     """Run it all; give the exit code: 0, 1 (more failures than allowed), 130 or 143 (stopped)."""
     voice = _Voice()
     with contextlib.ExitStack() as opened:
-        targets = opened.enter_context(_targets(options, opened))
+        targets = opened.enter_context(_targets(options, settings, opened))
         job = Job(
             targets=targets,
             settings=settings,
@@ -59,14 +59,14 @@ def execute(options: RunOptions, settings: Settings) -> int:
     return int(options.max_errors.exceeded(failed, count))
 
 
-def _targets(options: RunOptions, opened: contextlib.ExitStack) -> TargetList:
+def _targets(options: RunOptions, settings: Settings, opened: contextlib.ExitStack) -> TargetList:
     for url in options.urls:
         if "://" not in url and Path(url).is_file():
             raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
     rows = options.rows
     listed = open_targets(
         options.urls,
-        _local(options, opened),
+        _local(options, settings, opened),
         column=options.column,
         keep=(*options.keep, *(() if rows is None else rows.columns)),
         template=options.template,
@@ -80,16 +80,22 @@ def _targets(options: RunOptions, opened: contextlib.ExitStack) -> TargetList:
     return listed.through(options.selection.of, options.selection.count)
 
 
-def _local(options: RunOptions, opened: contextlib.ExitStack) -> list[str]:
+def _local(options: RunOptions, settings: Settings, opened: contextlib.ExitStack) -> list[str]:
     """Give the lists as files: those at URLs are fetched first, into a folder of their own."""
     remote = [path for path in options.url_files if "://" in path]
     if not remote and not options.sitemaps:
         return list(options.url_files)
-    from crawler.remote_lists import fetch_list, sitemap_list
+    from crawler.remote_lists import check_not_fetched, fetch_list, sitemap_list
+
+    private = not settings.block_private
+    for path in () if private else remote:
+        check_not_fetched(path)
 
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")))
     files = [fetch_list(p, folder) if p in remote else p for p in options.url_files]
-    return [*files, sitemap_list(options.sitemaps, folder)] if options.sitemaps else files
+    if options.sitemaps:
+        files.append(sitemap_list(options.sitemaps, folder, private=private))
+    return files
 
 
 def _stdin() -> BinaryIO:

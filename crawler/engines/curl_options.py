@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import ceil
 from typing import Any, Final, Literal
 from urllib.request import getproxies
 
@@ -30,7 +31,7 @@ def run_options(settings: Settings) -> Options:
         (pycurl.CONNECTTIMEOUT_MS, max(1, round(settings.connect_timeout_s * 1000))),
     ]
     if settings.dns_ttl_s != _DNS_TTL_S:
-        options.append((pycurl.DNS_CACHE_TIMEOUT, round(settings.dns_ttl_s)))
+        options.append((pycurl.DNS_CACHE_TIMEOUT, ceil(settings.dns_ttl_s)))
     if settings.resolve:
         options.append((pycurl.RESOLVE, list(settings.resolve)))
     if settings.unix_socket is not None:

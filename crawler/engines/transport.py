@@ -33,6 +33,9 @@ from crawler.settings import Settings
 Address = tuple[int, Any]
 """An address family and the address as ``socket.connect`` takes it."""
 
+_HOSTS_KNOWN: Final = 10_000
+"""So many hosts' addresses are kept at once, however many a list has."""
+
 _ADDED_BY_URLLIB3: Final = ("User-Agent", "Accept-Encoding")
 
 
@@ -70,6 +73,8 @@ class Line:
             return known[1]
         found = self._looked_up(host, port)
         if self._ttl_s:
+            if len(self._known) >= _HOSTS_KNOWN:
+                self._known.clear()
             self._known[host, port] = (time.monotonic() + self._ttl_s, found)
         return found
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -64,6 +65,7 @@ _POLITE_WINDOW: Final = 100_000
 """Targets that a polite run reads ahead: so far it looks for hosts that may be asked."""
 _POLITE_TOGETHER: Final = 16
 _MOST_OUT: Final = 1024
+_WRITTEN_TOGETHER: Final = 256
 
 
 def to_warnings(text: str) -> None:
@@ -135,8 +137,7 @@ class Crawling:
         self.counts = Counts()
         self.failed_before = 0
         self._cleanup = contextlib.ExitStack()
-        how = self.settings.dedupe
-        self._duplicates = None if how == "none" else Duplicates(how)
+        self._duplicates = self._new_duplicates()
         self.duplicates = 0
         polite = self.settings.polite is not None
         self._reorder = Reorder() if polite and job.keep_lines else None
@@ -149,7 +150,6 @@ class Crawling:
             if self.settings.bodies is not None:
                 self._lock_bodies(self.settings.bodies)
                 prepare(self.settings.bodies, self.log)
-            self._done = done
             self._results = self._start(self._targets(done))
             self._cleanup = self._cleanup.pop_all()
         return self
@@ -158,6 +158,17 @@ class Crawling:
         self._cleanup.close()
         if self._duplicates is not None:
             self._duplicates.close()
+
+    def _new_duplicates(self) -> Duplicates | None:
+        how = self.settings.dedupe
+        if how == "none":
+            return None
+        if self.log is None or self._job.keep_lines:  # their records would be lost
+            raise UsageError(
+                "--dedupe makes records of records when the run ends: it needs a log to read them "
+                "back from, and cannot stream them; give --out FILE"
+            )
+        return Duplicates(how)
 
     def _targets(self, done: Done | None) -> Iterable[Target]:
         """Give the targets to fetch: no duplicates, and none that is done."""
@@ -228,12 +239,14 @@ class Crawling:
         """Make the records of duplicates of those of the first ones, once all those are there."""
         if self._duplicates is None or not self._duplicates.count:
             return
-        index = index_log(log, self.run)
         writer = SharedLog(log, self.settings.fsync).open()
-        for record in self._duplicates.answered(index.record):
-            writer.append([encode(record)])
-            self.duplicates += 1
-            self.counts.note(failed=record.error is not None)
+        with index_log(log, self.run).reading() as record_of:
+            answered = self._duplicates.answered(record_of)
+            while records := list(islice(answered, _WRITTEN_TOGETHER)):
+                writer.append([encode(record) for record in records])
+                self.duplicates += len(records)
+                for record in records:
+                    self.counts.note(failed=record.error is not None)
         writer.close()
 
     def _take_log(self) -> Done | None:

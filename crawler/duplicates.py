@@ -1,7 +1,7 @@
 """Targets that ask for the same again: requested once, answered from the first, a record for each.
 
 A duplicate has the method, URL and body of an earlier target. It waits in an unnamed file; when the
-run ends, its record is made of the first one's. Memory is a number a distinct target.
+run ends, its record is made of the first one's. Memory is two numbers a distinct target.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ by a whole run, its workers included: one run a log at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -296,16 +297,18 @@ class LogIndex:
         except OSError as exc:
             raise cannot("read", self.path, exc) from None
 
-    def is_known(self, seq: int) -> bool:
-        """Whether a target has a record."""
-        return seq < len(self.offsets) and self.offsets[seq] != _ABSENT
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[int], Record | None]]:
+        """Give what looks a target's newest record up, None where it has none."""
+        with self.path.open("rb") as file:
 
-    def record(self, seq: int) -> Record | None:
-        """Give a target's newest record, None where it has none; raises ``LogError``."""
-        if not self.is_known(seq):
-            return None
-        lines = read_lines(self.path, offset=self.offsets[seq])
-        return next(record for _, record in _parsed_lines(decode, self.path, lines))
+            def record_of(seq: int) -> Record | None:
+                if seq >= len(self.offsets) or self.offsets[seq] == _ABSENT:
+                    return None
+                file.seek(self.offsets[seq])
+                return decode(file.readline())
+
+            yield record_of
 
     def records(self) -> Iterator[Record]:
         """Yield each target's newest record, in input order; raises ``LogError``."""

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler import crawl as fetch
 from crawler.canonical import canonical
 from crawler.errors import TargetError, UsageError
 from crawler.record import Target
@@ -325,3 +326,14 @@ def test_a_sitemap_has_no_local_file_read(tmp_path: Path, monkeypatch, loc: str)
     with pytest.raises(TargetError, match="no URL of one"):
         sitemap_list(["index.xml"], tmp_path)
     assert "hunter2" not in (tmp_path / "sitemaps.txt").read_text()
+
+
+def test_duplicates_are_not_lost_where_no_log_is_kept(tmp_path: Path) -> None:
+    """In the library too: their records are made of the log's, so without one they are refused."""
+    urls = ["http://127.0.0.1:9/"] * 2
+    with pytest.raises(UsageError, match="--dedupe"):
+        fetch(urls, dedupe="exact")
+    with pytest.raises(UsageError, match="--dedupe"):
+        list(fetch.stream(urls, dedupe="exact", out=tmp_path / "r.log"))
+    run = fetch(urls, dedupe="exact", retries=0, out=tmp_path / "r.log", processes=0)
+    assert [record.error for record in run.records()] == ["connect", "connect"]

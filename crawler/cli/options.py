@@ -279,7 +279,6 @@ def kept_columns(params: ListParams) -> tuple[str, ...]:
 def _run_options(params: RunParams, *, stdin_piped: bool) -> RunOptions:
     check_words(params)
     _check_log(params)
-    _check_dedupe(params)
     return RunOptions(
         urls=params["urls"],
         url_files=expanded(_url_files(params, stdin_piped=stdin_piped)),
@@ -330,11 +329,6 @@ def check_words(params: ListParams) -> None:
                 f"{url!r} is neither a verb nor a URL; crawl --help lists the verbs, and a URL "
                 f"starts with its scheme: http://{url}"
             )
-
-
-def _check_dedupe(params: RunParams) -> None:
-    if params["dedupe"] != "none" and params["out"] in (STDOUT, NO_LOG):
-        raise UsageError("--dedupe makes records of records: it needs a log, as --out record.log")
 
 
 def _check_log(params: RunParams) -> None:

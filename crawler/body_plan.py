@@ -10,6 +10,9 @@ from crawler.errors import UsageError
 Parse = Literal["none", "json"]
 Form = Literal["folder", "jsonl", "warc", "parquet"]
 
+BODY_FIELDS: Final = ("body", "sha256", "content_type")
+"""What a record says of a body that was kept: where it is, its digest, its type."""
+
 DEFAULT_NAME: Final = "{index:08d}-{host}-{sha1:8}{ext}"
 
 _ENDINGS: Final[dict[str, Form]] = {

@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from crawler.batches import BatchResult, FiguresKind, Order
-from crawler.bodies.settling import conclude, prepare
-from crawler.bodies.sinks import rows_path
-from crawler.body_plan import Bodies
+from crawler.by_hosts import POLITE_WINDOW, imap_by_hosts, in_turn
 from crawler.codec import encode
-from crawler.duplicates import Duplicates
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
 from crawler.ledger import MOST, OutputOrder
 from crawler.log import SharedLog, index_log, repair
-from crawler.politeness import Politeness
 from crawler.pool import Pool
 from crawler.record import Target
 from crawler.recovery import LogRecovery
@@ -33,22 +29,21 @@ from crawler.reorder import Reorder
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.samples import Counts, RunClock, Samples
-from crawler.selecting import compiled
 from crawler.session import beyond_curl, build_session, check_direct
 from crawler.settings import Settings, available_cores
-from crawler.spread import Spread
+from crawler.source import Reading
 from crawler.worker import fetch_batch, initialize, new_event_loop
 
 if TYPE_CHECKING:
     import requests
 
+    from crawler.body_plan import Bodies
+    from crawler.duplicates import Duplicates
     from crawler.summary import Summary
 
 Take = Literal["new", "resume", "retry_failed"]
 """What to do with a log that exists: append a new run, go on with the newest, or redo its failures
 as well."""
-
-Reading = Literal["direct", "ahead"]
 
 _WINDOW_LEAST: Final = 10_000
 _WINDOW_PER_CONNECTION: Final = 100
@@ -61,10 +56,6 @@ _STREAMED_TOGETHER: Final = 8
 
 _OTHER_FILES: Final = 200
 
-_POLITE_WINDOW: Final = 100_000
-"""Targets that a polite run reads ahead: so far it looks for hosts that may be asked."""
-_POLITE_TOGETHER: Final = 16
-_MOST_OUT: Final = 1024
 _WRITTEN_TOGETHER: Final = 256
 
 
@@ -145,11 +136,9 @@ class Crawling:
     def __enter__(self) -> Crawling:
         with self._cleanup:
             done = self._take_log()
-            for _, expression in self.settings.select:
-                compiled(expression, "--select")
+            self._check_selects()
             if self.settings.bodies is not None:
-                self._lock_bodies(self.settings.bodies)
-                prepare(self.settings.bodies, self.log)
+                self._prepare_bodies(self.settings.bodies)
             self._results = self._start(self._targets(done))
             self._cleanup = self._cleanup.pop_all()
         return self
@@ -168,6 +157,8 @@ class Crawling:
                 "--dedupe makes records of records when the run ends: it needs a log to read them "
                 "back from, and cannot stream them; give --out FILE"
             )
+        from crawler.duplicates import Duplicates
+
         return Duplicates(how)
 
     def _targets(self, done: Done | None) -> Iterable[Target]:
@@ -184,7 +175,7 @@ class Crawling:
                     self.counts.add(samples)
                     if self._summing:
                         self.summary.add(samples)
-            yield result if self._reorder is None else _in_turn(result, self._reorder)
+            yield result if self._reorder is None else in_turn(result, self._reorder)
         if self._reorder is not None:
             yield BatchResult(0, (), self._reorder.rest())
 
@@ -216,6 +207,8 @@ class Crawling:
             self._pool.close()
         self._finish_importing()
         if self.settings.bodies is not None:
+            from crawler.bodies.settling import conclude
+
             disturbed = self._job.take != "new" or self.pool.deaths > 0
             conclude(self.settings.bodies, self.run, self.log, disturbed=disturbed)
         ends = zip(self._began_cpu_s, _cpu_s(), strict=True)
@@ -229,11 +222,22 @@ class Crawling:
             self._write_export()
         return clock
 
-    def _lock_bodies(self, plan: Bodies) -> None:
+    def _check_selects(self) -> None:
+        if self.settings.select:
+            from crawler.selecting import compiled
+
+            for _, expression in self.settings.select:
+                compiled(expression, "--select")
+
+    def _prepare_bodies(self, plan: Bodies) -> None:
         """Let no other run append to the same file: the end of it is noted by one only."""
+        from crawler.bodies.settling import prepare
+        from crawler.bodies.sinks import rows_path
+
         if plan.file is not None and rows_path(plan) != self.log:
             lock = RunLock(rows_path(plan), wait=self._job.wait_for_lock)
             self._cleanup.enter_context(lock)
+        prepare(plan, self.log, resumed=self._job.take != "new")
 
     def _answer_duplicates(self, log: Path) -> None:
         """Make the records of duplicates of those of the first ones, once all those are there."""
@@ -295,41 +299,26 @@ class Crawling:
         usual = max(_WINDOW_LEAST, _WINDOW_PER_CONNECTION * settings.concurrency)
         if self._reorder is not None:
             targets = self._reorder.watch(targets)
+        window = job.window or (POLITE_WINDOW if polite and self._reorder is None else usual)
         if polite is not None:
-            return self._politely(order, recovery, recovery.watch(targets), usual)
+            return imap_by_hosts(
+                self._pool,
+                partial(fetch_batch, order),
+                recovery.watch(targets),
+                rules=polite,
+                recovery=recovery,
+                window=window,
+                reading=job.reading,
+                reorder=self._reorder,
+            )
         return self._pool.imap_batches(
             partial(fetch_batch, order),
             recovery.watch(targets),
-            window=job.window or usual,
+            window=window,
             recovery=recovery,
             largest=job.largest or (_STREAMED_TOGETHER if job.keep_lines else MOST),
             reading=job.reading,
             order=job.order,
-        )
-
-    def _politely(
-        self, order: Order, recovery: LogRecovery, targets: Iterable[Target], usual: int
-    ) -> Iterator[BatchResult]:
-        """Run it by hosts: results come as they are completed, and are put in order here."""
-        assert self.settings.polite is not None
-        job, pool, reorder = self._job, self.pool, self._reorder
-        window = job.window or (_POLITE_WINDOW if reorder is None else usual)
-        spread = partial(
-            Spread,
-            lanes=pool.lanes,
-            most_out=_most_out(self.settings.polite),
-            window=window,
-            held=None if reorder is None else lambda: reorder.pending,
-        )
-        return pool.imap_batches(
-            partial(fetch_batch, order),
-            targets,
-            window=2 * window,
-            recovery=recovery,
-            largest=_POLITE_TOGETHER,
-            reading=job.reading,
-            order="completion",
-            through=spread,
         )
 
     def _finish_importing(self) -> None:
@@ -343,16 +332,6 @@ class Crawling:
         assert self.log is not None
         index = index_log(self.log, self.run)
         self._export(self._job.out, index.records(), index.columns)
-
-
-def _in_turn(result: BatchResult, reorder: Reorder) -> BatchResult:
-    """Keep back the lines whose turn has not come, and add those whose turn has."""
-    return result._replace(lines=reorder.put(result.lines or ()))
-
-
-def _most_out(rules: Politeness) -> int:
-    """How many targets of one host a worker may have: enough for its next moments."""
-    return _MOST_OUT if rules.per_host is None else min(_MOST_OUT, max(64, 16 * rules.per_host))
 
 
 def _with_engine(

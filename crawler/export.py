@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from crawler.errors import LogError, UsageError
+from crawler.files import whole_or_not
 from crawler.record import RECORD_FIELDS, Record
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_csv(path: Path, records: Iterator[Record], columns: tuple[str, ...]) -
 
     Raises ``LogError`` when the file cannot be written.
     """
-    with whole_or_not(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with _exported(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow((*RECORD_FIELDS, *columns))
         for record in records:
@@ -59,23 +59,19 @@ def write_parquet(path: Path, records: Iterator[Record], columns: tuple[str, ...
     """
     pa, parquet = pyarrow_modules()
     schema = _schema(pa, columns)
-    with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+    with _exported(path) as part, parquet.ParquetWriter(part, schema) as file:
         while rows := [_row(record) for record in islice(records, _ROW_GROUP)]:
             file.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 @contextlib.contextmanager
-def whole_or_not(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path``; what was written there is moved to it unless anything fails."""
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
+def _exported(path: Path) -> Iterator[Path]:
+    """Give a place to write an export of a log at."""
     try:
-        yield part
-        part.replace(path)
+        with whole_or_not(path) as part:
+            yield part
     except OSError as exc:
         raise _cannot_write(path, exc) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _row(record: Record) -> dict[str, Any]:

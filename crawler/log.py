@@ -53,24 +53,13 @@ class LogWriter:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                self._write(data)
+                write_or_take_back(self._fd, _cut_torn_line(self._fd), data)
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
             if self._fsync != "none":
                 self._sync()
         except OSError as exc:
             raise cannot("append to", self._path, exc) from None
-
-    def _write(self, data: bytes) -> None:
-        """Write all of ``data`` or take back what was written; the lock is held."""
-        start = _cut_torn_line(self._fd)
-        rest = memoryview(data)
-        try:
-            while rest:  # once, unless the disk is full: then the second time tells why
-                rest = rest[os.write(self._fd, rest) :]
-        except BaseException:
-            os.ftruncate(self._fd, start)
-            raise
 
     def _sync(self) -> None:
         now = time.monotonic()
@@ -87,6 +76,17 @@ class LogWriter:
             raise cannot("sync", self._path, exc) from None
         finally:
             os.close(self._fd)
+
+
+def write_or_take_back(fd: int, start: int, data: bytes) -> None:
+    """Append all of ``data`` to a file of ``start`` bytes, or leave it at them. Hold its lock."""
+    rest = memoryview(data)
+    try:
+        while rest:  # once, unless the disk is full: then the second time tells why
+            rest = rest[os.write(fd, rest) :]
+    except BaseException:
+        os.ftruncate(fd, start)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from crawler import pool_worker
 from crawler.channel import Channel, ChannelClosedError
@@ -27,7 +27,7 @@ from crawler.errors import UsageError, WorkerError
 from crawler.ledger import MOST, Ledger, NoRecovery, OutputOrder, Part, Recovery
 from crawler.member import Member, start_method
 from crawler.pool_worker import BatchFunction, Desk, LoopFactory, Setup
-from crawler.source import Direct, Prefetched, Source
+from crawler.source import Direct, Prefetched, Reading, Source
 
 _STILLBIRTHS: Final = 3
 """So many workers in a row that die before they are ready end the run."""
@@ -117,7 +117,7 @@ class Pool:
         window: int,
         largest: int = MOST,
         recovery: Recovery | None = None,
-        reading: Literal["direct", "ahead"] = "direct",
+        reading: Reading = "direct",
         order: OutputOrder = "input",
         through: Callable[[Source], Source] | None = None,
     ) -> Iterator[Any]:

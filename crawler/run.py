@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from crawler.codec import decode
-from crawler.crawling import Crawling, Job, Reading, Take
+from crawler.crawling import Crawling, Job, Take
 from crawler.errors import UsageError
 from crawler.log import index_log
 from crawler.record import Record, Target
 from crawler.settings import Settings
+from crawler.source import Reading
 from crawler.targets import targets_from
 
 if TYPE_CHECKING:

@@ -11,7 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
+
+Reading = Literal["direct", "ahead"]
+"""How an iterable is read: as items are wanted, or on a thread if its reader may not wait."""
 
 _ROOM: Final = 10_000
 

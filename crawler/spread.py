@@ -63,11 +63,6 @@ class Spread:
         """Whether all was read and handed out."""
         return self._inner.exhausted and not self._waiting
 
-    @property
-    def waiting(self) -> int:
-        """How many targets were read and wait here."""
-        return self._waiting
-
     def take(self, count: int, lane: int = 0) -> list[Target]:
         """Give up to ``count`` targets of the hosts of a lane; none, where none may go out now."""
         line, taken = self._lanes[lane % len(self._lanes)], list[Target]()

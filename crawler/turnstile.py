@@ -76,7 +76,7 @@ class Host(Generic[J]):
         "paused_until_s",
         "place",
         "turns",
-    )  # fmt: skip
+    )
 
     def __init__(self, name: str, rules: Politeness, draw: Callable[[], float]) -> None:
         self.name = name

@@ -182,7 +182,7 @@ def test_a_file_cut_in_its_last_record_goes_on_from_the_one_before(
 
     for cut in (1, 7, 100, 300):
         (tmp_path / name).write_bytes(whole[:-cut])
-        prepare(plan, None)
+        prepare(plan, None, resumed=True)
         settle_end(tmp_path / name)
         left = (tmp_path / name).read_bytes()
         assert whole.startswith(left)

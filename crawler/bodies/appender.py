@@ -14,8 +14,10 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from crawler.log import cannot
+from crawler.log import cannot, write_or_take_back
 
+PENDING_BYTES: Final = 4_000_000
+"""What waits to be appended is written once it is so large together."""
 _END: Final = struct.Struct("<Q")
 
 
@@ -43,22 +45,32 @@ class Appender:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                self._write(block)
+                start = self._cut_to_end()
+                write_or_take_back(self._fd, start, block)
+                os.pwrite(self._end_fd, _END.pack(start + len(block)), 0)
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as exc:
             raise cannot("append to", self._path, exc) from None
 
-    def _write(self, block: bytes) -> None:
-        start = cut_to_end(self._fd, self._end_fd)
-        rest = memoryview(block)
+    def settle(self) -> None:
+        """Cut off what a killed writer left. Nobody may be writing."""
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        except BaseException:
-            os.ftruncate(self._fd, start)
-            raise
-        os.pwrite(self._end_fd, _END.pack(start + len(block)), 0)
+            self._cut_to_end()
+        except OSError as exc:
+            raise cannot("repair", self._path, exc) from None
+
+    def _cut_to_end(self) -> int:
+        """Cut off what lies beyond the noted end; give the size that is left."""
+        size, note = os.fstat(self._fd).st_size, os.pread(self._end_fd, _END.size, 0)
+        if len(note) < _END.size:  # the file was there before: all of it counts
+            os.pwrite(self._end_fd, _END.pack(size), 0)
+            return size
+        (end,) = _END.unpack(note)
+        if size > end:
+            os.ftruncate(self._fd, end)
+            return int(end)
+        return size
 
     def close(self) -> None:
         """Close this process's descriptors."""
@@ -66,28 +78,10 @@ class Appender:
         os.close(self._end_fd)
 
 
-def cut_to_end(fd: int, end_fd: int) -> int:
-    """Cut off what lies beyond the noted end; give the size that is left."""
-    size, note = os.fstat(fd).st_size, os.pread(end_fd, _END.size, 0)
-    if len(note) < _END.size:  # the file was there before: all of it counts
-        os.pwrite(end_fd, _END.pack(size), 0)
-        return size
-    (end,) = _END.unpack(note)
-    if size > end:
-        os.ftruncate(fd, end)
-        return int(end)
-    return size
-
-
 def settle_end(path: Path) -> None:
     """Cut off what a killed writer left, and forget the note. Nobody may be writing."""
     with contextlib.suppress(FileNotFoundError):
-        appender = Appender(path) if path.exists() else None
-        if appender is not None:
-            try:
-                cut_to_end(appender._fd, appender._end_fd)
-            except OSError as exc:
-                raise cannot("repair", path, exc) from None
-            finally:
-                appender.close()
+        if path.exists():
+            with contextlib.closing(Appender(path)) as appender:
+                appender.settle()
         end_path(path).unlink()

@@ -6,12 +6,10 @@ from typing import Final
 
 from crawler.bodies.sinks import FolderSink, RowSink, Sink
 from crawler.bodies.warc import WarcSink
-from crawler.body_plan import Bodies
+from crawler.body_plan import BODY_FIELDS, Bodies
 from crawler.engines.base import Kept
 from crawler.record import Record
 
-FIELDS: Final = ("body", "sha256", "content_type")
-"""What a record says of a body that was kept: where it is, its digest, its type."""
 _WHOLE: Final = frozenset((None, "http", "unexpected"))
 """Errors of replies that came whole: other bodies may be cut off."""
 
@@ -32,7 +30,7 @@ class BodyKeeper:
         finally:
             kept.body.close()
         content_type = kept.header("content-type") or ""
-        own = dict(zip(FIELDS, (where, kept.body.sha256, content_type), strict=True))
+        own = dict(zip(BODY_FIELDS, (where, kept.body.sha256, content_type), strict=True))
         return record._replace(fields={**record.fields, **own})
 
     def _wants(self, record: Record, kept: Kept) -> bool:

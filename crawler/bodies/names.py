@@ -17,7 +17,6 @@ from crawler.errors import UsageError
 LONGEST_BYTES: Final = 200
 _PLACE: Final = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _NUMBERS: Final = frozenset(("index", "status"))
-_TEXTS: Final = frozenset(("host", "path", "sha1", "sha256", "ext"))
 _UNFIT: Final = re.compile(r"[^\w.\-~+=@,]", re.UNICODE)
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _EXTENSION: Final = re.compile(r"\.[a-z0-9]{1,8}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from crawler.bodies.reading import row_bodies
 from crawler.bodies.rows import SavedBody
 from crawler.errors import UsageError
-from crawler.export import pyarrow_modules, whole_or_not
+from crawler.export import pyarrow_modules
+from crawler.files import whole_or_not
+from crawler.log import cannot
 
 _ROW_GROUP: Final = 1000
+_ROW_GROUP_BYTES: Final = 32_000_000
 
 
 def check_parquet() -> None:
@@ -36,9 +38,25 @@ def write_bodies(path: Path, rows: Path, run: str) -> None:
         ]
     )
     bodies = (body for body in row_bodies(rows) if body.run == run)
-    with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
-        while group := [_row(body) for body in islice(bodies, _ROW_GROUP)]:
-            file.write_table(pa.Table.from_pylist(group, schema=schema))
+    try:
+        with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+            for group in _groups(bodies):
+                file.write_table(pa.Table.from_pylist(group, schema=schema))
+    except OSError as exc:
+        raise cannot("write", path, exc) from None
+
+
+def _groups(bodies: Iterable[SavedBody]) -> Iterator[list[dict[str, Any]]]:
+    """Gather rows for a row group: so many, or so large together, that memory stays small."""
+    group, size = list[dict[str, Any]](), 0
+    for body in bodies:
+        group.append(_row(body))
+        size += len(body.content)
+        if len(group) == _ROW_GROUP or size >= _ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _row(body: SavedBody) -> dict[str, Any]:

@@ -7,7 +7,6 @@ writing it anew beside it and moving it there; of bodies that are there twice th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crawler.bodies.appender import Appender, settle_end
+from crawler.bodies.appender import Appender, end_path, settle_end
 from crawler.bodies.names import NamePattern
 from crawler.bodies.packing import pack, packing_of, unpacked
 from crawler.bodies.parquet import check_parquet, write_bodies
@@ -26,14 +25,18 @@ from crawler.bodies.warc_reading import check_warcio, places
 from crawler.body_plan import Bodies
 from crawler.codec import parse
 from crawler.errors import UsageError
+from crawler.files import whole_or_not
 from crawler.log import cannot, read_lines
 
 Accounted = Counter[tuple[int, str]]
 """How many records of a run tell of a body: by the target's number and the body's digest."""
 
 
-def prepare(plan: Bodies, log: Path | None) -> None:
-    """Make the place ready; raises ``CrawlError`` where bodies cannot be written there."""
+def prepare(plan: Bodies, log: Path | None, *, resumed: bool) -> None:
+    """Make the place ready; raises ``CrawlError`` where bodies cannot be written there.
+
+    The whole of a file is looked at only if a run of ours may have left it torn.
+    """
     NamePattern.parse(plan.name, plan.fanout)
     if plan.folder is not None:
         _prepare_folder(Path(plan.folder))
@@ -49,8 +52,9 @@ def prepare(plan: Bodies, log: Path | None) -> None:
         check_warcio()
     else:
         packing_of(str(path))
+    left = resumed or end_path(path).exists()
     settle_end(path)
-    if path.exists():
+    if path.exists() and (left or not _ends_well(path, plan)):
         _cut_torn(path, plan)
     appender = Appender(path)
     if plan.form == "warc" and path.stat().st_size == 0:
@@ -66,6 +70,17 @@ def _prepare_folder(folder: Path) -> None:
         raise cannot("make", folder, exc) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"--save-bodies {folder}: it may not be written; check its permissions")
+
+
+def _ends_well(path: Path, plan: Bodies) -> bool:
+    """Tell whether an unpacked file ends as its last block should."""
+    end = b"\r\n\r\n" if plan.form == "warc" else b"\n"
+    size = path.stat().st_size
+    if not size or path.suffix in (".gz", ".zst"):
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, size - len(end)))
+        return file.read() == end
 
 
 def _cut_torn(path: Path, plan: Bodies) -> None:
@@ -132,20 +147,15 @@ def _take_orphans_out(path: Path, plan: Bodies, run: str, count: Accounted) -> N
     surplus = found - count
     if not surplus:
         return
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with whole_or_not(path) as part, part.open("wb") as file:
             for owner, seq, digest, read in spans(path):
                 if owner == run and surplus[seq, digest] > 0:  # the first ones: the last stay
                     surplus[seq, digest] -= 1
                 else:
                     file.write(read())
-        os.replace(part, path)
     except OSError as exc:
         raise cannot("settle", path, exc) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 Span = tuple[str, int, str, Callable[[], bytes]]

@@ -11,10 +11,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from crawler.bodies.appender import Appender
+from crawler.bodies.appender import PENDING_BYTES, Appender
 from crawler.bodies.names import NamePattern, extension
 from crawler.bodies.packing import pack, packing_of
 from crawler.bodies.rows import encode_body
@@ -63,11 +63,16 @@ class RowSink:
         self._packing = packing_of(str(rows_path(plan)))
         self._appender = Appender(rows_path(plan))
         self._rows: list[bytes] = []
+        self._size = 0
         self._where = str(plan.file)
 
     def add(self, record: Record, kept: Kept) -> str:
         """Take a body as a row."""
-        self._rows.append(encode_body(record, kept, self._plan))
+        row = encode_body(record, kept, self._plan)
+        self._rows.append(row)
+        self._size += len(row)
+        if self._size >= PENDING_BYTES:
+            self.flush()
         return self._where
 
     def flush(self) -> None:
@@ -75,6 +80,7 @@ class RowSink:
         if self._rows:
             self._appender.append(pack(b"".join(self._rows), self._packing))
             self._rows.clear()
+            self._size = 0
 
     def settled(self) -> None:
         """A row needs nothing more."""
@@ -102,9 +108,8 @@ class FolderSink:
         """Write a body whole, where it waits; give the name that it will have."""
         place = f"{self._waiting}/{record.seq}"
         try:
-            with open(place, "wb", buffering=0) as file:  # a write or two: no buffer is of use
-                for piece in kept.body.pieces():
-                    _write_all(file, piece)
+            with open(place, "wb") as file:
+                file.writelines(kept.body.pieces())
         except OSError as exc:
             with contextlib.suppress(OSError):
                 os.unlink(place)
@@ -137,12 +142,6 @@ def move(place: str, target: str) -> None:
             os.replace(place, target)
     except OSError as exc:
         raise cannot("write", Path(target), exc) from None
-
-
-def _write_all(file: IO[bytes], piece: bytes) -> None:
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _values(record: Record, kept: Kept) -> Mapping[str, str | int]:

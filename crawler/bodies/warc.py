@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from crawler.bodies.appender import Appender
+from crawler.bodies.appender import PENDING_BYTES, Appender
 from crawler.body_plan import Bodies
 from crawler.engines.base import Kept
 from crawler.record import Record
@@ -48,6 +48,7 @@ class WarcSink:
         self._packed = plan.file.lower().endswith(".gz")
         self._appender = Appender(Path(plan.file))
         self._blocks: list[bytes] = []
+        self._size = 0
         self._known: dict[str, tuple[str, str]] = {}
         self._fresh: dict[str, tuple[str, str]] = {}
 
@@ -66,6 +67,8 @@ class WarcSink:
         beside = (*own, ("WARC-Concurrent-To", identity))
         self._put("request", new_id(), (*beside, *_HTTP_REQUEST), _request(kept))
         self._put("metadata", new_id(), (*beside, *_FIELDS), _metadata(record))
+        if self._size >= PENDING_BYTES:
+            self.flush()
         return self._file
 
     def _response(self, own: Fields, kept: Kept) -> tuple[str, Fields, bytes]:
@@ -85,12 +88,15 @@ class WarcSink:
         return "revisit", (*fields, *refers), _response_head(kept)
 
     def _put(self, kind: str, identity: str, fields: Fields, block: bytes) -> None:
-        self._blocks.append(warc_record(kind, identity, fields, block, packed=self._packed))
+        data = warc_record(kind, identity, fields, block, packed=self._packed)
+        self._blocks.append(data)
+        self._size += len(data)
 
     def flush(self) -> None:
         """Append what was taken as one block."""
         self._appender.append(b"".join(self._blocks))
         self._blocks.clear()
+        self._size = 0
 
     def settled(self) -> None:
         """Let later bodies refer to these: their records are in the log, so they stay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypedDict
 
-from crawler.body_plan import DEFAULT_NAME, Bodies, Parse
+from crawler.body_plan import BODY_FIELDS, DEFAULT_NAME, Bodies, Parse
 from crawler.cli import values
 from crawler.cli.grouped import OptionGroup
 from crawler.cli.option_groups import (
@@ -16,8 +16,6 @@ from crawler.cli.option_groups import (
     texts_option,
 )
 from crawler.errors import UsageError
-
-_FIELDS: Final = ("body", "sha256", "content_type")
 
 
 class BodyParams(TypedDict):
@@ -38,7 +36,7 @@ def bodies(params: BodyParams, keep: tuple[str, ...]) -> Bodies | None:
     if params["save_bodies"] is None and params["bodies"] is None:
         _check_unheeded(params)
         return None
-    taken = [name for name in keep if name in _FIELDS]
+    taken = [name for name in keep if name in BODY_FIELDS]
     if taken:
         raise UsageError(
             f"--keep {taken[0]}: a record says under that name where its body is; "
@@ -53,8 +51,10 @@ def bodies(params: BodyParams, keep: tuple[str, ...]) -> Bodies | None:
         fanout=params["fanout"],
         parse=params["parse"],
         headers=params["save_headers"],
-        only_status=tuple(_status(x) for x in _listed(params["only_status"], "--only-status")),
-        only_type=tuple(x.lower() for x in _listed(params["only_type"], "--only-type")),
+        only_status=tuple(
+            _status(x) for x in values.all_names(params["only_status"], "--only-status")
+        ),
+        only_type=tuple(x.lower() for x in values.all_names(params["only_type"], "--only-type")),
     )
 
 
@@ -70,10 +70,6 @@ def _check_unheeded(params: BodyParams) -> None:
     for option, is_given in given.items():
         if is_given:
             raise UsageError(f"{option} is about bodies: give --save-bodies DIR or --bodies FILE")
-
-
-def _listed(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
-    return tuple(name for text in texts for name in values.names(text, option))
 
 
 def _status(text: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypedDict
 
+from crawler.cli import values
 from crawler.cli.grouped import OptionGroup
 from crawler.cli.option_groups import (
     choice_option,
@@ -40,11 +41,11 @@ class PickParams(TypedDict):
 def selection(params: PickParams) -> Selection:
     """Read which targets are taken. Raises ``UsageError``."""
     return Selection(
-        skip=_count(params["skip"], "--skip") or 0,
-        limit=_count(params["limit"], "--limit"),
-        sample=_count(params["sample"], "--sample"),
+        skip=values.count(params["skip"], "--skip") or 0,
+        limit=values.count(params["limit"], "--limit"),
+        sample=values.count(params["sample"], "--sample"),
         shuffle=params["shuffle"],
-        seed=_count(params["seed"], "--seed") or 0,
+        seed=values.count(params["seed"], "--seed") or 0,
     )
 
 
@@ -64,14 +65,6 @@ def _header_column(text: str) -> tuple[str, str]:
     if not column or not name:
         raise UsageError(f"--header-column {text!r}: give COL=HEADER, as token=X-Token")
     return column, name
-
-
-def _count(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise UsageError(f"{option}: {text!r} is no count; give a whole number")
-    return int(text)
 
 
 def expanded(files: tuple[str, ...]) -> tuple[str, ...]:

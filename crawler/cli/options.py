@@ -16,7 +16,7 @@ from crawler.cli.body_options import BodyParams, bodies
 from crawler.cli.list_options import PickParams, expanded, row_requests
 from crawler.cli.list_options import selection as picked
 from crawler.cli.polite_options import PoliteParams, politeness
-from crawler.cli.reply_options import ReplyParams, expectations, selection
+from crawler.cli.reply_options import ReplyParams, expectations, selected
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
 from crawler.row_requests import RowRequests
@@ -149,7 +149,7 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
         fsync=params["fsync"],
         polite=politeness(params),
         bodies=bodies(params, options.keep),
-        select=selection(params, options.keep),
+        select=selected(params, options.keep),
         expect=expectations(params),
         dedupe=params["dedupe"],
     )

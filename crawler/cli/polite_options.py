@@ -41,15 +41,15 @@ def politeness(params: PoliteParams) -> Politeness | None:
     """Read the options; None where none of them asks for anything. Raises ``UsageError``."""
     base = _POLITE if params["polite"] else _PLAIN
     read = Politeness(
-        per_host=_count(params["per_host"], "--per-host", base.per_host),
+        per_host=values.count(params["per_host"], "--per-host", least=1) or base.per_host,
         rate_per_s=_rate(params["rate"], "--rate", base.rate_per_s),
         per_host_rate_per_s=_rate(
             params["per_host_rate"], "--per-host-rate", base.per_host_rate_per_s
         ),
-        burst=_count(params["burst"], "--burst", None) or 1,
+        burst=values.count(params["burst"], "--burst", least=1) or 1,
         delay_s=_delay_s(params["delay"]),
         jitter=_share(params["jitter"]),
-        breaker=_count(params["breaker"], "--breaker", base.breaker),
+        breaker=values.count(params["breaker"], "--breaker", least=1) or base.breaker,
         breaker_pause_s=values.duration_s(params["breaker_pause"], "--breaker-pause"),
         adaptive=params["adaptive"],
         robots=params["robots"] or base.robots,
@@ -64,14 +64,6 @@ def _check_burst(params: PoliteParams, read: Politeness) -> None:
         raise UsageError("--burst is that of a rate: give --rate or --per-host-rate with it")
     if params["jitter"] is not None and not read.delay_s:
         raise UsageError("--jitter is that of a delay: give --delay with it")
-
-
-def _count(text: str | None, option: str, otherwise: int | None) -> int | None:
-    if text is None:
-        return otherwise
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:10]) < 1_000_000_000:
-        raise UsageError(f"{option}: {text!r} is no count; give a whole number of at least 1")
-    return int(text)
 
 
 def _rate(text: str | None, option: str, otherwise: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypedDict
 
+from crawler.body_plan import BODY_FIELDS
 from crawler.cli import values
 from crawler.cli.grouped import OptionGroup
 from crawler.cli.option_groups import flag_option, text_option, texts_option
@@ -25,17 +26,17 @@ class ReplyParams(TypedDict):
 def expectations(params: ReplyParams) -> Expectations | None:
     """Read what is expected; None where nothing is. Raises ``UsageError``."""
     read = Expectations(
-        statuses=_listed(params["expect_status"], "--expect-status"),
-        types=_listed(params["expect_type"], "--expect-type"),
+        statuses=values.all_names(params["expect_status"], "--expect-status"),
+        types=values.all_names(params["expect_type"], "--expect-type"),
         body=params["expect_body"],
         json=params["assert_json"],
     )
     return None if read == Expectations() else read
 
 
-def selection(params: ReplyParams, keep: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def selected(params: ReplyParams, keep: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Read ``NAME=EXPRESSION`` or an expression, which is its own name. Raises ``UsageError``."""
-    taken, pairs = {*RECORD_FIELDS, *keep, "body", "sha256", "content_type"}, []
+    taken, pairs = {*RECORD_FIELDS, *keep, *BODY_FIELDS}, []
     for text in params["select"]:
         name, mark, expression = text.partition("=")
         if (
@@ -51,10 +52,6 @@ def selection(params: ReplyParams, keep: tuple[str, ...]) -> tuple[tuple[str, st
         taken.add(name)
         pairs.append((name, expression))
     return tuple(pairs)
-
-
-def _listed(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
-    return tuple(name for text in texts for name in values.names(text, option))
 
 
 REPLIES: Final = OptionGroup(

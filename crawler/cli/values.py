@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -107,6 +107,21 @@ def names(text: str, option: str) -> tuple[str, ...]:
     if not all(parts):
         raise UsageError(f"{option}: {text!r} has an empty name; give columns as name,city")
     return tuple(dict.fromkeys(parts))
+
+
+def all_names(texts: Iterable[str], option: str) -> tuple[str, ...]:
+    """Read the names of an option that may be given several times."""
+    return tuple(dict.fromkeys(name for text in texts for name in names(text, option)))
+
+
+def count(text: str | None, option: str, *, least: int = 0) -> int | None:
+    """Read a whole number of at least ``least``; None where there is none."""
+    if text is None:
+        return None
+    if not _COUNT.fullmatch(text) or int(text) < least:
+        of_at_least = f" of at least {least}" if least else ""
+        raise UsageError(f"{option}: {text!r} is no count; give a whole number{of_at_least}")
+    return int(text)
 
 
 def weights(text: str, option: str) -> tuple[float, ...]:

@@ -210,7 +210,11 @@ class Crawling:
             from crawler.bodies.settling import conclude
 
             disturbed = self._job.take != "new" or self.pool.deaths > 0
-            conclude(self.settings.bodies, self.run, self.log, disturbed=disturbed)
+            plan = self.settings.bodies
+            missing = conclude(plan, self.run, self.log, disturbed=disturbed)
+            if missing:
+                place = plan.folder or plan.file
+                self._job.warn(f"{missing} bodies that records tell of are not in {place}")
         ends = zip(self._began_cpu_s, _cpu_s(), strict=True)
         own_s, workers_s = (after - before for before, after in ends)
         cpu_s = own_s + workers_s - self._importing.cpu_s
@@ -231,13 +235,14 @@ class Crawling:
 
     def _prepare_bodies(self, plan: Bodies) -> None:
         """Let no other run append to the same file: the end of it is noted by one only."""
-        from crawler.bodies.settling import prepare
+        from crawler.bodies.preparing import prepare
         from crawler.bodies.sinks import rows_path
 
         if plan.file is not None and rows_path(plan) != self.log:
             lock = RunLock(rows_path(plan), wait=self._job.wait_for_lock)
             self._cleanup.enter_context(lock)
-        prepare(plan, self.log, resumed=self._job.take != "new")
+        others = tuple(path for path in (self.log, self._job.out) if path is not None)
+        prepare(plan, others, resumed=self._job.take != "new")
 
     def _answer_duplicates(self, log: Path) -> None:
         """Make the records of duplicates of those of the first ones, once all those are there."""

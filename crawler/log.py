@@ -133,7 +133,9 @@ def repair(path: Path) -> str | None:
 def _check_is_log(path: Path, first: bytes, torn: bytes) -> None:
     """Refuse a file whose first line, or start of a torn last line, is nothing of ours."""
     if first.endswith(b"\n"):
-        next(_parsed_lines(parse, path, [first]))
+        _, row = next(_parsed_lines(parse, path, [first]))
+        if "sha256" in row and "method" not in row:
+            raise LogError(f"{path} holds bodies (--bodies), no records; give another --out")
     text = torn.rstrip(b"\0")
     if not (text.startswith((LINE_START, b"\0")) or LINE_START.startswith(text)):
         raise LogError(

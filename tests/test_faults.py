@@ -28,7 +28,7 @@ def workers_of(pid: int) -> list[int]:
     return [int(word) for word in children.read_text().split()]
 
 
-def over(run: subprocess.Popen) -> bool:
+def over(run: subprocess.Popen[bytes]) -> bool:
     return run.poll() is not None
 
 

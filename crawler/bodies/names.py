@@ -19,7 +19,12 @@ _PLACE: Final = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _NUMBERS: Final = frozenset(("index", "status"))
 _UNFIT: Final = re.compile(r"[^\w.\-~+=@,]", re.UNICODE)
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_LENGTHS: Final[Mapping[str, int]] = {"sha1": 40, "sha256": 64}
+_WRITTEN_EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 _EXTENSION: Final = re.compile(r"\.[a-z0-9]{1,8}")
+
+PLACES: Final = ("index", "host", "path", "status", "sha1", "sha256", "ext")
+"""What a name may hold beside columns of the list."""
 
 EXTENSIONS: Final[Mapping[str, str]] = {
     "application/json": ".json",
@@ -64,11 +69,18 @@ def extension(content_type: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """A pattern such as ``{index:08d}-{host}-{sha1:8}{ext}``, read once; ``unique`` by itself."""
+    """A pattern such as ``{index:08d}-{host}-{sha1:8}{ext}``, read once.
 
-    pattern: str
+    ``stem`` and ``end`` are the pattern cut before its extension: between them stands what makes a
+    name differ from others'.
+    """
+
+    stem: str
+    end: str
     fanout: int
-    unique: bool
+    places: frozenset[str]
+    by_content: bool
+    """A name holds a whole digest of its body: a file that has it holds the same."""
 
     @classmethod
     def parse(cls, pattern: str, fanout: int) -> NamePattern:
@@ -81,19 +93,37 @@ class NamePattern:
         if not pattern.strip() or pattern.startswith("/") or pattern.endswith("/"):
             raise UsageError(f"--name {pattern!r}: give a name within the folder")
         found = _PLACE.findall(pattern)
-        unique = any(name == "index" or (name in ("sha1", "sha256") and not n) for name, n in found)
-        return cls(pattern, fanout, unique)
+        stem, end = _cut_extension(pattern)
+        places = frozenset(name for name, _ in found)
+        by_content = any(name in _LENGTHS and not form for name, form in found)
+        if not by_content and "index" not in places:
+            stem += "-{index}"  # two bodies may not have one name
+        return cls(stem, end, fanout, places, by_content)
 
-    def fill(self, values: Mapping[str, str | int], digest: str) -> str:
-        """Give the name for a body, with ``/`` between its parts; ``digest`` makes the fan-out."""
-        pattern = self.pattern
-        if not self.unique:  # two bodies may not have one name
-            stem, mark, end = pattern.partition("{ext}")
-            pattern = f"{stem}-{{index}}{mark}{end}"
+    @property
+    def needs_sha1(self) -> bool:
+        """Whether a name holds the body's SHA-1, which nothing else asks for."""
+        return "sha1" in self.places
+
+    def fill(self, values: Mapping[str, str | int], digest: str, beside: str = "") -> str:
+        """Give the name for a body, with ``/`` between its parts; ``digest`` makes the fan-out.
+
+        What the name is to be told from others by, a run say, goes ``beside`` what it has.
+        """
+        pattern = f"{self.stem}-{beside}{self.end}" if beside else self.stem + self.end
         filled = _PLACE.sub(lambda m: _value(values.get(m[1], ""), m[1], m[2] or ""), pattern)
         parts = [_part(part) for part in filled.split("/") if part]
         head = [digest[: self.fanout]] if self.fanout else []
         return "/".join((*head, *parts))
+
+
+def _cut_extension(pattern: str) -> tuple[str, str]:
+    """Cut before ``{ext}``, or before an extension that is written out, as in ``{id}.json``."""
+    stem, mark, end = pattern.partition("{ext}")
+    if mark:
+        return stem, mark + end
+    found = _WRITTEN_EXTENSION.search(pattern)
+    return (pattern, "") if found is None else (pattern[: found.start()], found[0])
 
 
 def _check_place(name: str, form: str) -> None:
@@ -105,6 +135,8 @@ def _check_place(name: str, form: str) -> None:
             f"--name: {{{name}:{form}}} cannot be: give digits for a number, as {{index:08d}}, "
             "and a length for a text, as {sha1:8}"
         )
+    if name in _LENGTHS and form and int(form) > _LENGTHS[name]:
+        raise UsageError(f"--name: {{{name}:{form}}} is longer than its {_LENGTHS[name]} digits")
 
 
 def _value(value: str | int, name: str, form: str) -> str:

@@ -25,7 +25,19 @@ def check_parquet() -> None:
 def write_bodies(path: Path, rows: Path, run: str) -> None:
     """Write a run's rows as Parquet: body as binary, headers as a map. Raises ``LogError``."""
     pa, parquet = pyarrow_modules()
-    schema = pa.schema(
+    schema = _schema()
+    bodies = (body for body in row_bodies(rows) if body.run == run)
+    try:
+        with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
+            for group in _groups(bodies):
+                file.write_table(pa.Table.from_pylist(group, schema=schema))
+    except OSError as exc:
+        raise cannot("write", path, exc) from None
+
+
+def _schema() -> Any:  # noqa: ANN401 - pyarrow has no types
+    pa, _ = pyarrow_modules()
+    return pa.schema(
         [
             ("run", pa.string()),
             ("seq", pa.int64()),
@@ -37,13 +49,15 @@ def write_bodies(path: Path, rows: Path, run: str) -> None:
             ("body", pa.binary()),
         ]
     )
-    bodies = (body for body in row_bodies(rows) if body.run == run)
+
+
+def holds_bodies(path: Path) -> bool:
+    """Tell whether a file is Parquet with the columns that ``write_bodies`` gives it."""
+    pa, parquet = pyarrow_modules()
     try:
-        with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
-            for group in _groups(bodies):
-                file.write_table(pa.Table.from_pylist(group, schema=schema))
-    except OSError as exc:
-        raise cannot("write", path, exc) from None
+        return list(parquet.read_schema(path).names) == list(_schema().names)
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def _groups(bodies: Iterable[SavedBody]) -> Iterator[list[dict[str, Any]]]:

@@ -24,7 +24,7 @@ def row_bodies(path: Path) -> Iterator[SavedBody]:
     runs: dict[str, str] = {}
     for offset, length, block in unpacked(path, packing):
         for number, line in enumerate(block.splitlines()):
-            body = _decoded(path, offset, line)
+            body = decoded(path, offset, line)
             run = runs.setdefault(body.run, body.run)
             places.append((run, body.seq, offset, length, number))
     places.sort()
@@ -36,14 +36,15 @@ def row_bodies(path: Path) -> Iterator[SavedBody]:
             return _lines(file.read(length), packing)
 
         for _, _, offset, length, number in places:
-            yield _decoded(path, offset, lines_at(offset, length)[number])
+            yield decoded(path, offset, lines_at(offset, length)[number])
 
 
 def _lines(block: bytes, packing: Packing) -> list[bytes]:
     return unpack(block, packing).splitlines()
 
 
-def _decoded(path: Path, offset: int, line: bytes) -> SavedBody:
+def decoded(path: Path, offset: int, line: bytes) -> SavedBody:
+    """Read a row back; raises ``LogError`` telling the block that it stands in."""
     try:
         return decode_body(line)
     except ValueError as exc:

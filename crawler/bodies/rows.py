@@ -11,6 +11,9 @@ from crawler.codec import decode_row, encode_json, encode_row
 from crawler.engines.base import Kept
 from crawler.record import Record
 
+ROW_START: Final = b'{"run":"'
+"""What every row begins with."""
+
 _CHARSET: Final = re.compile(r"(?i);\s*charset\s*=\s*\"?([\w.:\-]+)")
 
 

@@ -98,6 +98,7 @@ class FolderSink:
         self._folder = Path(plan.folder)
         self._waiting = waiting_folder(self._folder, run)
         self._names = NamePattern.parse(plan.name, plan.fanout)
+        self._run = run
         self._moves: list[tuple[str, str]] = []
         try:
             self._waiting.mkdir(parents=True, exist_ok=True)
@@ -114,8 +115,10 @@ class FolderSink:
             with contextlib.suppress(OSError):
                 os.unlink(place)
             raise cannot("write", Path(place), exc) from None
-        name = self._names.fill(_values(record, kept), kept.body.sha256)
-        target = f"{self._folder}/{name}"
+        values = self._values(record, kept)
+        target = self._named(values, kept)
+        if not self._names.by_content and os.path.lexists(target):  # of an earlier run, or foreign
+            target = self._named(values, kept, beside=self._run)
         self._moves.append((place, target))
         return target
 
@@ -131,6 +134,24 @@ class FolderSink:
     def close(self) -> None:
         """Nothing is open."""
 
+    def _named(self, values: Mapping[str, str | int], kept: Kept, beside: str = "") -> str:
+        return f"{self._folder}/{self._names.fill(values, kept.body.sha256, beside)}"
+
+    def _values(self, record: Record, kept: Kept) -> Mapping[str, str | int]:
+        """Give what a name may hold: columns of the list, and what the reply tells."""
+        parts = urlsplit(record.final_url or record.url)
+        sha1 = hashlib.sha1(kept.body.read()).hexdigest() if self._names.needs_sha1 else ""
+        return {
+            **record.fields,
+            "index": record.seq,
+            "host": (parts.netloc.rpartition("@")[2] or "-").replace(":", "_"),
+            "path": parts.path.strip("/").replace("/", "_"),
+            "status": record.status or 0,
+            "sha256": kept.body.sha256,
+            "sha1": sha1,
+            "ext": extension(kept.header("content-type")),
+        }
+
 
 def move(place: str, target: str) -> None:
     """Rename a file into a folder that may not be there yet; raises ``LogError``."""
@@ -142,18 +163,3 @@ def move(place: str, target: str) -> None:
             os.replace(place, target)
     except OSError as exc:
         raise cannot("write", Path(target), exc) from None
-
-
-def _values(record: Record, kept: Kept) -> Mapping[str, str | int]:
-    """Give what a name may hold: columns of the list, and what the reply tells."""
-    parts = urlsplit(record.final_url or record.url)
-    return {
-        **record.fields,
-        "index": record.seq,
-        "host": (parts.netloc.rpartition("@")[2] or "-").replace(":", "_"),
-        "path": parts.path.strip("/").replace("/", "_"),
-        "status": record.status or 0,
-        "sha256": kept.body.sha256,
-        "sha1": hashlib.sha1(kept.body.read()).hexdigest(),
-        "ext": extension(kept.header("content-type")),
-    }

@@ -120,10 +120,25 @@ def warc_record(kind: str, identity: str, fields: Fields, block: bytes, *, packe
     lines += [f"{name}: {value}\r\n" for name, value in fields]
     lines.append(f"WARC-Block-Digest: {sha1(block)}\r\nContent-Length: {len(block)}\r\n\r\n")
     data = b"".join(("".join(lines).encode("utf-8", "replace"), block, b"\r\n\r\n"))
-    if not packed:
-        return data
+    return _member(data) if packed else data
+
+
+def _member(data: bytes) -> bytes:
     member = zlib.compressobj(_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return member.compress(data) + member.flush()
+
+
+def nobody(records: bytes, *, packed: bool) -> bytes:
+    """Give the first of some records as nobody's: a revisit needs its content, no target has it."""
+    if packed:
+        records = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(records)
+    head, mark, rest = records.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    size = next(int(x[15:]) for x in lines if x.startswith(b"Content-Length:"))
+    own = f"{SEQ}:".encode()
+    kept = b"\r\n".join(line for line in lines if not line.startswith(own))
+    data = kept + mark + rest[:size] + mark
+    return _member(data) if packed else data
 
 
 def warc_info(path: str, date: str) -> bytes:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import mmap
+import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from crawler.bodies.packing import unpacked
 from crawler.bodies.rows import SavedBody
 from crawler.bodies.warc import RUN, SEQ, SHA256
 from crawler.errors import LogError, UsageError
+
+_GZIP: Final = b"\x1f\x8b\x08"
+_MEMBER_BYTES: Final = 1024
+_END: Final = b"\r\n\r\n"
+_HEAD_BYTES: Final = 1 << 16
 
 
 class Place(NamedTuple):
@@ -35,18 +43,17 @@ def check_warcio() -> None:
 def places(path: Path) -> Iterator[Place]:
     """Yield every whole record in order; one that is cut off ends it.
 
-    Raises ``LogError`` where the file cannot be read.
+    Raises ``LogError`` where the file cannot be read, or is damaged elsewhere than at its end.
     """
-    for record, offset, length in _walk(path):
-        head = record.rec_headers
-        run, seq = head.get_header(RUN), head.get_header(SEQ)
-        ours = run is not None and seq is not None and seq.isdigit()
+    for head, offset, length in _walk(path):
+        run, seq = head.get(RUN.lower(), ""), head.get(SEQ.lower(), "")
+        ours = bool(run) and seq.isdigit()
         yield Place(
-            record.rec_type,
+            head.get("warc-type", ""),
             run if ours else "",
             int(seq) if ours else -1,
-            head.get_header(SHA256) or "",
-            head.get_header("WARC-Payload-Digest") or "",
+            head.get(SHA256.lower(), ""),
+            head.get("warc-payload-digest", ""),
             offset,
             length,
         )
@@ -93,21 +100,73 @@ def _saved(run: str, seq: int, record: Any, content: bytes) -> SavedBody:  # noq
     )
 
 
-def _walk(path: Path) -> Iterator[tuple[Any, int, int]]:
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
-
+def _walk(path: Path) -> Iterator[tuple[dict[str, str], int, int]]:
+    """Yield fields, offset and length of each whole record: warcio takes a torn one for whole."""
+    packed = path.name.lower().endswith(".gz")
+    end = 0
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            records = ArchiveIterator(file)
-            for record in records:
-                records.read_to_end(record)
-                offset, length = records.get_record_offset(), records.get_record_length()
-                if offset + length > size:
-                    return
-                yield record, offset, length
-    except (ArchiveLoadFailed, EOFError):
-        return
+        for offset, head, length in _members(path) if packed else _plain(path, size):
+            end = offset + length
+            yield head, offset, length
     except OSError as exc:
         raise LogError(f"cannot read {path}: {exc.strerror or exc}") from None
+    if end < size and _goes_on(path, end + 1):
+        raise LogError(
+            f"{path} is damaged in its record at byte {end}: restore it, or give another file"
+        )
+
+
+def _members(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
+    for offset, length, data in unpacked(path, "gzip"):
+        head, block_at = _fields(data)
+        if head is None or block_at + int(head["content-length"]) + len(_END) != len(data):
+            return
+        yield offset, head, length
+
+
+def _plain(path: Path, size: int) -> Iterator[tuple[int, dict[str, str], int]]:
+    offset = 0
+    with path.open("rb") as file:
+        while offset < size:
+            file.seek(offset)
+            head, block_at = _fields(file.read(_HEAD_BYTES))
+            if head is None:
+                return
+            length = block_at + int(head["content-length"]) + len(_END)
+            file.seek(offset + length - len(_END))
+            if file.read(len(_END)) != _END:
+                return
+            yield offset, head, length
+            offset += length
+
+
+def _fields(data: bytes) -> tuple[dict[str, str] | None, int]:
+    """Give the fields of a record, by their names in lower case, and where its block begins."""
+    head, mark, _ = data.partition(_END)
+    if not mark or not head.startswith(b"WARC/1."):
+        return None, 0
+    pairs = (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n")[1:])
+    fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    fits = fields.get("content-length", "").isdigit()
+    return fields if fits else None, len(head) + len(mark)
+
+
+def _goes_on(path: Path, start: int) -> bool:
+    """Tell whether another record begins after ``start``: then what is wrong is no torn end."""
+    marks = (_GZIP, _END + b"WARC/1.")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for mark in marks:
+            at = data.find(mark, start)
+            while at >= 0:
+                if mark is not _GZIP or _is_member(data[at : at + _MEMBER_BYTES]):
+                    return True
+                at = data.find(mark, at + 1)
+    return False
+
+
+def _is_member(data: bytes) -> bool:
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data).startswith(b"WARC/1.")
+    except zlib.error:
+        return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, TypedDict
 
-from crawler.body_plan import BODY_FIELDS, DEFAULT_NAME, Bodies, Parse
+from crawler.bodies.names import PLACES, NamePattern
+from crawler.body_plan import BODY_FIELDS, DEFAULT_NAME, Bodies, Parse, form_of
 from crawler.cli import values
 from crawler.cli.grouped import OptionGroup
 from crawler.cli.option_groups import (
@@ -16,6 +17,18 @@ from crawler.cli.option_groups import (
     texts_option,
 )
 from crawler.errors import UsageError
+
+_KINDS: Final = (
+    "application",
+    "audio",
+    "font",
+    "image",
+    "message",
+    "model",
+    "multipart",
+    "text",
+    "video",
+)
 
 
 class BodyParams(TypedDict):
@@ -44,6 +57,7 @@ def bodies(params: BodyParams, keep: tuple[str, ...]) -> Bodies | None:
         )
     if params["bodies"] is not None and (params["name"] != DEFAULT_NAME or params["fanout"]):
         raise UsageError("--name and --fanout are of a folder's files: they need --save-bodies")
+    _check_fits(params, keep)
     return Bodies(
         folder=params["save_bodies"],
         file=params["bodies"],
@@ -54,8 +68,29 @@ def bodies(params: BodyParams, keep: tuple[str, ...]) -> Bodies | None:
         only_status=tuple(
             _status(x) for x in values.all_names(params["only_status"], "--only-status")
         ),
-        only_type=tuple(x.lower() for x in values.all_names(params["only_type"], "--only-type")),
+        only_type=tuple(map(_type, values.all_names(params["only_type"], "--only-type"))),
     )
+
+
+def _check_fits(params: BodyParams, keep: tuple[str, ...]) -> None:
+    """Refuse what the form that was chosen has no use for."""
+    unknown = NamePattern.parse(params["name"], 0).places.difference(PLACES, keep)
+    if unknown:
+        name = min(unknown)
+        raise UsageError(
+            f"--name: {{{name}}} is nothing that a body has; there are "
+            f"{', '.join(f'{{{place}}}' for place in PLACES)}, and the columns kept: "
+            f"give --keep {name} if the list has one"
+        )
+    file = params["bodies"]
+    form = None if file is None else form_of(file)
+    if params["parse"] != "none" and form != "jsonl":
+        raise UsageError("--parse json makes JSON of bodies in rows: give --bodies FILE.jsonl")
+    if params["save_headers"] and form is None:
+        raise UsageError(
+            "--save-headers puts headers beside bodies: a folder's files have no place for them; "
+            "give --bodies FILE.jsonl, .parquet or .warc.gz"
+        )
 
 
 def _check_unheeded(params: BodyParams) -> None:
@@ -76,6 +111,16 @@ def _status(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 999):
         raise UsageError(f"--only-status: {text!r} is no status code; give some as 200,206")
     return int(text)
+
+
+def _type(text: str) -> str:
+    kind = text.lower()
+    if "/" not in kind and kind not in _KINDS:
+        raise UsageError(
+            f"--only-type: {text!r} is no media type nor the beginning of one; "
+            "give some as application/json,image"
+        )
+    return kind
 
 
 BODIES: Final = OptionGroup(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 def execute(options: RunOptions, settings: Settings) -> int:
     """Run it all; give the exit code: 0, 1 (more failures than allowed), 130 or 143 (stopped)."""
     voice = _Voice()
+    _check_lists_stay(options, settings)
     with contextlib.ExitStack() as opened:
         targets = opened.enter_context(_targets(options, settings, opened))
         job = Job(
@@ -57,6 +58,15 @@ def execute(options: RunOptions, settings: Settings) -> int:
     failed = crawling.counts.failed + crawling.failed_before
     count = crawling.counts.records + crawling.resumed
     return int(options.max_errors.exceeded(failed, count))
+
+
+def _check_lists_stay(options: RunOptions, settings: Settings) -> None:
+    """Refuse to write over a list that is to be read."""
+    lists = {Path(path).resolve() for path in options.url_files if "://" not in path}
+    bodies = None if settings.bodies is None else settings.bodies.file
+    for option, path in (("--out", options.out), ("--bodies", bodies)):
+        if path is not None and {Path(path).resolve(), Path(f"{path}.log").resolve()} & lists:
+            raise UsageError(f"{option} {path}: --urls reads that file; give another one")
 
 
 def _targets(options: RunOptions, settings: Settings, opened: contextlib.ExitStack) -> TargetList:

@@ -164,6 +164,8 @@ class Crawling:
     def _targets(self, done: Done | None) -> Iterable[Target]:
         """Give the targets to fetch: no duplicates, and none that is done."""
         targets = self._job.targets
+        if done is not None:
+            targets = done.whole(targets)
         if self._duplicates is not None:
             targets = self._duplicates.leave_out(targets)
         return targets if done is None else done.open_targets(targets)
@@ -270,8 +272,11 @@ class Crawling:
         if self._job.take == "new":
             return None
         done = load_done(self.log, retry_failed=self._job.take == "retry_failed")
+        if done is None and self._job.take == "retry_failed":
+            raise LogError(f"{self.log}: there is no run whose failures could be redone")
         if done is None:
-            raise LogError(f"{self.log}: there is no run to resume; start one without --resume")
+            self._job.warn(f"{self.log} holds no run yet: this is its first")
+            return None
         self.run, self.resumed, self.failed_before = done.run, done.count, done.failed
         return done
 

@@ -54,15 +54,20 @@ _FOREIGN: Final = (
     ("\x1f\udc8b", "is gzip: name it with .gz at the end"),
     ("\udcff\udcfe", "is UTF-16: save it as UTF-8"),
     ("\udcfe\udcff", "is UTF-16: save it as UTF-8"),
+    ("<?xml", "is XML, no list; a sitemap is given with --sitemap"),
+    ("<urlset", "is a sitemap: give it with --sitemap"),
+    ("<sitemapindex", "is a sitemap: give it with --sitemap"),
+    ("<!doctype html", "is HTML, no list of URLs"),
+    ("<html", "is HTML, no list of URLs"),
 )
-"""First characters, as UTF-8 with surrogate escapes shows them, of files that are no text."""
+"""First characters, as UTF-8 with surrogate escapes shows them, of files that are no lists."""
 
 
 class Incomplete(NamedTuple):
     """A row that lacks some of the values asked for, and its own text.
 
     A CSV row that is too short, or a line that is no JSON object, has no value at all: it may have
-    been cut off anywhere. A JSON object has None where a key is missing.
+    been cut off anywhere. A JSON object has None where a key is missing, or its value null.
     """
 
     raw: str
@@ -109,7 +114,7 @@ def open_source(path: str, stdin: BinaryIO | None = None) -> Source:
         try:
             first = text.readline()
             for start, fault in _FOREIGN:
-                if first.startswith(start):
+                if first.lower().startswith(start):
                     raise TargetError(f"{name} {fault}")
         except BaseException:
             close()
@@ -265,7 +270,8 @@ class JsonTable:
 
     def sample(self, column: str) -> list[str]:
         """The column's values in the first lines."""
-        return [_as_text(entry[column]) for entry in self._objects if column in entry]
+        found = (entry.get(column) for entry in self._objects)
+        return [_as_text(value) for value in found if value is not None]
 
     @property
     def is_empty(self) -> bool:
@@ -276,12 +282,9 @@ class JsonTable:
         """Every line's values of ``columns``; to be called once."""
         for line in self._lines:
             entry = _json_object(line)
-            try:
-                values: Row = tuple([_as_text(entry[name]) for name in columns])
-            except KeyError:
-                found = [_as_text(entry[name]) if name in entry else None for name in columns]
-                values = Incomplete(line, tuple(found))
-            yield values
+            found = [None if (value := entry.get(x)) is None else _as_text(value) for x in columns]
+            values = tuple(text for text in found if text is not None)
+            yield values if len(values) == len(found) else Incomplete(line, tuple(found))
 
 
 Table = CsvTable | JsonTable

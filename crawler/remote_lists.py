@@ -12,7 +12,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -97,10 +97,13 @@ def _pieces(reply: requests.Response, url: str, most: int) -> Iterator[bytes]:
         raise TargetError(f"the list {mask(url)} broke off ({kind}): try again") from None
 
 
-def sitemap_list(names: Sequence[str], folder: Path, *, private: bool = True) -> str:
+def sitemap_list(
+    names: Sequence[str], folder: Path, *, warn: Callable[[str], None], private: bool = True
+) -> str:
     """Write the URLs of sitemaps, files or URLs, and of those they name, as a list; give its path.
 
-    Without ``private`` none is fetched. Raises ``TargetError`` for one that cannot be had or read.
+    Without ``private`` none is fetched. Raises ``TargetError`` for one that cannot be had or read;
+    one that only another sitemap names is left out with a warning.
     """
     place = folder / "sitemaps.txt"
     waiting, seen = list(names), set(names)
@@ -109,7 +112,7 @@ def sitemap_list(names: Sequence[str], folder: Path, *, private: bool = True) ->
             name = waiting.pop(0)
             if not private:
                 check_not_fetched(name)
-            for kind, url in _entries(name):
+            for kind, url in _entries(name) if name in names else _entries_or_none(name, warn):
                 if kind == "url":
                     file.write(url + "\n")
                 elif not is_remote(url):  # a stranger's sitemap must not have local files read
@@ -127,12 +130,22 @@ def sitemap_list(names: Sequence[str], folder: Path, *, private: bool = True) ->
     return str(place)
 
 
+def _entries_or_none(name: str, warn: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """Yield the entries of a sitemap that another one names: all before what is wrong with it."""
+    try:
+        yield from _entries(name)
+    except TargetError as exc:
+        warn(f"left out: {exc}")
+
+
 def _entries(name: str) -> Iterator[tuple[str, str]]:
     """Yield ``url`` or ``sitemap`` and the address of each entry."""
     data = _sitemap(name).removeprefix(codecs.BOM_UTF8)
     head = data[:4096].lstrip()
     if b"\0" in head:  # UTF-16: no text, and its <!DOCTYPE would not be seen below
         raise TargetError(f"the sitemap {mask(name)} is not UTF-8: save it as UTF-8")
+    if head.startswith((b"{", b"[")):
+        raise TargetError(f"the sitemap {mask(name)} is JSON: a sitemap is XML, or a URL a line")
     if not head.startswith(b"<"):  # sitemaps.org allows plain text, a URL a line
         lines = data.decode("utf-8", "replace").splitlines()
         yield from (("url", line.strip()) for line in lines if line.strip())

@@ -47,6 +47,18 @@ class Done:
         self._state[seq] = now
         self._urls[seq] = _digest(url)
 
+    def whole(self, targets: Iterable[Target]) -> Iterator[Target]:
+        """Pass the whole list on; raises ``LogError`` at its end if the run's list was longer."""
+        last = -1
+        for target in targets:
+            last = target.seq
+            yield target
+        if last + 1 < len(self._state):
+            raise LogError(
+                f"the list has {last + 1} targets and run {self.run} fetched {len(self._state)}: "
+                "the list has changed; give the same list, or start without --resume"
+            )
+
     def open_targets(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Yield the targets that are still to be fetched.
 

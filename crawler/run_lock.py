@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from crawler.errors import LogLockedError
+from crawler.errors import LogError, LogLockedError
 from crawler.log import cannot
 
 
@@ -58,7 +58,7 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
             os.close(fd)
             raise LogLockedError(
                 f"{log}: another crawl (process {pid or 'unknown'}, since {since or 'unknown'}) is "
-                "writing this log; wait for it with --wait, or give another --out"
+                "writing this file; wait for it with --wait, or give another one"
             ) from None
         except OSError as exc:
             os.close(fd)
@@ -69,6 +69,8 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
 
 
 def _open_lock(lock: Path, log: Path) -> int:
+    if not log.parent.is_dir():
+        raise LogError(f"{log}: {log.parent} is no directory; make it first")
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as exc:

@@ -135,6 +135,8 @@ def _split_scheme(text: str) -> tuple[str, str]:
     if scheme not in _DEFAULT_PORTS:
         if (scheme and rest.startswith("//")) or scheme in _KNOWN_SCHEMES:
             raise InvalidUrl(f"scheme {scheme[:20]!r}: only http:// and https:// are fetched")
+        if text[0] in "{[":
+            raise InvalidUrl("JSON, not a URL: a row that is cut off, or lacks what the URL is of")
         suggestion = mask("http://" + text.lstrip("/"))
         raise InvalidUrl(f"no scheme: write http:// in front, as {_shortened(suggestion)!r}")
     if not rest.startswith("//"):

@@ -80,8 +80,18 @@ def test_resume_refuses_another_list(demo, tmp_path) -> None:
     crawl([f"{demo}/status/200?a", f"{demo}/status/200?b"], out=log)
     with pytest.raises(LogError, match="target 2 of the list"):
         crawl([f"{demo}/status/200?a", f"{demo}/status/200?c"], out=log, take="resume")
-    with pytest.raises(LogError, match="no run to resume"):
-        crawl([f"{demo}/status/200"], out=tmp_path / "new.log", take="resume")
+    with pytest.raises(LogError, match="the list has 1 targets and run"):
+        crawl([f"{demo}/status/200?a"], out=log, take="resume")
+
+
+def test_resume_begins_what_has_not_begun(demo, tmp_path) -> None:
+    """So that one command line can be repeated until it is done; failures need a run before."""
+    log = tmp_path / "new.log"
+    with pytest.raises(LogError, match="no run whose failures"):
+        crawl([f"{demo}/status/200"], out=log, take="retry_failed")
+    with pytest.warns(RuntimeWarning, match="holds no run yet"):
+        run = crawl([f"{demo}/status/200"], out=log, take="resume")
+    assert [record.status for record in run.records()] == [200]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

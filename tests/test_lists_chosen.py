@@ -138,7 +138,7 @@ def test_tables_of_arrow_are_lists(demo, tmp_path) -> None:
     for name in ("l.parquet", "l.feather", "l.arrow"):
         with open_targets(files=[str(tmp_path / name)], keep=["id", "x"]) as listed:
             assert [(t.url, dict(t.fields)) for t in listed] == [
-                (urls[0], {"id": "1", "x": "null"}),
+                (urls[0], {"id": "1", "x": ""}),
                 (urls[1], {"id": "2", "x": "\ufffd"}),
             ]
     done = crawl("--urls", "l.parquet", "--out", "r.log", "--summary", "none", cwd=tmp_path)
@@ -227,14 +227,14 @@ def test_a_sitemap_that_is_none_is_told(tmp_path: Path, content, words) -> None:
     if content is not None:
         place.write_bytes(content)
     with pytest.raises(TargetError, match=words):
-        sitemap_list([str(place)], tmp_path)
+        sitemap_list([str(place)], tmp_path, warn=print)
 
 
 def test_a_sitemap_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     """It is XML all the same, not a URL a line."""
     place = tmp_path / "s.xml"
     place.write_text(SITEMAP.format("<url><loc>http://h/1</loc></url>"), encoding="utf-8-sig")
-    assert Path(sitemap_list([str(place)], tmp_path)).read_text() == "http://h/1\n"
+    assert Path(sitemap_list([str(place)], tmp_path, warn=print)).read_text() == "http://h/1\n"
 
 
 def test_what_has_no_columns_is_a_row_of_empty_cells(demo, tmp_path) -> None:
@@ -312,7 +312,7 @@ def test_more_sitemaps_than_an_index_may_name_are_refused(tmp_path: Path, monkey
     place = tmp_path / "index.xml"
     place.write_text(f"<sitemapindex>{entries}</sitemapindex>")
     with pytest.raises(TargetError, match="name over 2 sitemaps"):
-        sitemap_list([str(place)], tmp_path)
+        sitemap_list([str(place)], tmp_path, warn=print)
 
 
 @pytest.mark.parametrize("loc", ["secret.txt", "file:///etc/hostname", "/etc/hostname"])
@@ -324,7 +324,7 @@ def test_a_sitemap_has_no_local_file_read(tmp_path: Path, monkeypatch, loc: str)
         f"<sitemapindex><sitemap><loc>{loc}</loc></sitemap></sitemapindex>"
     )
     with pytest.raises(TargetError, match="no URL of one"):
-        sitemap_list(["index.xml"], tmp_path)
+        sitemap_list(["index.xml"], tmp_path, warn=print)
     assert "hunter2" not in (tmp_path / "sitemaps.txt").read_text()
 
 
@@ -337,3 +337,70 @@ def test_duplicates_are_not_lost_where_no_log_is_kept(tmp_path: Path) -> None:
         list(fetch.stream(urls, dedupe="exact", out=tmp_path / "r.log"))
     run = fetch(urls, dedupe="exact", retries=0, out=tmp_path / "r.log", processes=0)
     assert [record.error for record in run.records()] == ["connect", "connect"]
+
+
+def test_a_null_is_no_value(tmp_path, demo) -> None:
+    """A row whose id is null asks for nothing: it is told, not requested as the text null."""
+    (tmp_path / "l.jsonl").write_text('{"id": 1}\n{"id": null}\n{"id": 3\n')
+    done = crawl(
+        "--urls", "l.jsonl", "--url-template", f"{demo}/novel/{{id}}", "--out", "r.log",
+        "--max-errors", "2", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = sorted(records_of(tmp_path / "r.log"), key=lambda record: record["seq"])
+    assert [record["error"] for record in records] == [None, "invalid_url", "invalid_url"]
+    assert "JSON, not a URL" in records[2]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("<?xml version='1.0'?><urlset/>", "--sitemap"),
+        ("<urlset/>", "--sitemap"),
+        ("<!DOCTYPE html><p>", "is HTML"),
+    ],
+)
+def test_what_is_no_list_is_told(tmp_path, content: str, words: str) -> None:
+    """Exit 2 with the way out, not a record for each of its lines."""
+    (tmp_path / "l.txt").write_text(content)
+    done = crawl("--urls", "l.txt", cwd=tmp_path)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+def test_a_sitemap_that_only_another_names_may_be_dead(tmp_path) -> None:
+    """It is left out with a warning; one that was asked for is an error."""
+    (tmp_path / "index.xml").write_text(
+        "<sitemapindex><sitemap><loc>http://127.0.0.1:9/a.xml</loc></sitemap></sitemapindex>"
+    )
+    (tmp_path / "b.xml").write_text("<urlset><url><loc>http://h/1</loc></url></urlset>")
+    said: list[str] = []
+    names = [str(tmp_path / name) for name in ("index.xml", "b.xml")]
+    place = sitemap_list(names, tmp_path, warn=said.append)
+    assert Path(place).read_text() == "http://h/1\n"
+    assert [text.partition(":")[0] for text in said] == ["left out"]
+    with pytest.raises(TargetError, match="cannot be fetched"):
+        sitemap_list(["http://127.0.0.1:9/a.xml"], tmp_path, warn=said.append)
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(TargetError, match="is JSON"):
+        sitemap_list([str(tmp_path / "x.json")], tmp_path, warn=said.append)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("--seed is that of", ("--seed", "3")),
+        ("--breaker-pause is that of", ("--breaker-pause", "9s")),
+        ("--name: {idd}", ("--save-bodies", "d", "--name", "{idd}.json")),
+        ("--name: {sha1:99}", ("--save-bodies", "d", "--name", "{sha1:99}")),
+        ("--save-headers puts", ("--save-headers", "--save-bodies", "d")),
+        ("--parse json makes", ("--bodies", "b.warc", "--parse", "json")),
+        ("--only-type: 'json'", ("--bodies", "b.jsonl", "--only-type", "json")),
+        ("nowhere is no directory", ("--out", "nowhere/r.log")),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    words: str, options: tuple[str, ...], tmp_path
+) -> None:
+    """Exit 2, naming it, before anything is sent."""
+    done = crawl("http://127.0.0.1:9/", *options, cwd=tmp_path)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr

@@ -79,8 +79,8 @@ def test_a_second_run_is_refused(log) -> None:
             RunLock(log)
     assert re.fullmatch(
         rf"LogLockedError {log}: another crawl \(process {os.getpid()}, since "
-        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\) is writing this log; "
-        "wait for it with --wait, or give another --out",
+        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\) is writing this file; "
+        "wait for it with --wait, or give another one",
         told,
     )
     assert refusal(log) == "taken"

@@ -40,6 +40,8 @@ class PickParams(TypedDict):
 
 def selection(params: PickParams) -> Selection:
     """Read which targets are taken. Raises ``UsageError``."""
+    if params["seed"] != "0" and not params["shuffle"] and params["sample"] is None:
+        raise UsageError("--seed is that of a draw: give --sample or --shuffle with it")
     return Selection(
         skip=values.count(params["skip"], "--skip") or 0,
         limit=values.count(params["limit"], "--limit"),

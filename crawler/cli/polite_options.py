@@ -62,6 +62,8 @@ def politeness(params: PoliteParams) -> Politeness | None:
 def _check_burst(params: PoliteParams, read: Politeness) -> None:
     if read.burst > 1 and read.rate_per_s is None and read.per_host_rate_per_s is None:
         raise UsageError("--burst is that of a rate: give --rate or --per-host-rate with it")
+    if read.breaker is None and read.breaker_pause_s != _PLAIN.breaker_pause_s:
+        raise UsageError("--breaker-pause is that of a breaker: give --breaker with it")
     if params["jitter"] is not None and not read.delay_s:
         raise UsageError("--jitter is that of a delay: give --delay with it")
 

@@ -34,7 +34,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
     voice = _Voice()
     _check_lists_stay(options, settings)
     with contextlib.ExitStack() as opened:
-        targets = opened.enter_context(_targets(options, settings, opened))
+        targets = opened.enter_context(_targets(options, settings, opened, voice))
         job = Job(
             targets=targets,
             settings=settings,
@@ -62,21 +62,23 @@ def execute(options: RunOptions, settings: Settings) -> int:
 
 def _check_lists_stay(options: RunOptions, settings: Settings) -> None:
     """Refuse to write over a list that is to be read."""
-    lists = {Path(path).resolve() for path in options.url_files if "://" not in path}
+    lists = {Path(p).resolve() for p in options.url_files if p != "-" and "://" not in p}
     bodies = None if settings.bodies is None else settings.bodies.file
     for option, path in (("--out", options.out), ("--bodies", bodies)):
         if path is not None and {Path(path).resolve(), Path(f"{path}.log").resolve()} & lists:
             raise UsageError(f"{option} {path}: --urls reads that file; give another one")
 
 
-def _targets(options: RunOptions, settings: Settings, opened: contextlib.ExitStack) -> TargetList:
+def _targets(
+    options: RunOptions, settings: Settings, opened: contextlib.ExitStack, voice: _Voice
+) -> TargetList:
     for url in options.urls:
         if "://" not in url and Path(url).is_file():
             raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
     rows = options.rows
     listed = open_targets(
         options.urls,
-        _local(options, settings, opened),
+        _local(options, settings, opened, voice),
         column=options.column,
         keep=(*options.keep, *(() if rows is None else rows.columns)),
         template=options.template,
@@ -90,7 +92,9 @@ def _targets(options: RunOptions, settings: Settings, opened: contextlib.ExitSta
     return listed.through(options.selection.of, options.selection.count)
 
 
-def _local(options: RunOptions, settings: Settings, opened: contextlib.ExitStack) -> list[str]:
+def _local(
+    options: RunOptions, settings: Settings, opened: contextlib.ExitStack, voice: _Voice
+) -> list[str]:
     """Give the lists as files: those at URLs are fetched first, into a folder of their own."""
     remote = [path for path in options.url_files if "://" in path]
     if not remote and not options.sitemaps:
@@ -104,7 +108,7 @@ def _local(options: RunOptions, settings: Settings, opened: contextlib.ExitStack
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")))
     files = [fetch_list(p, folder) if p in remote else p for p in options.url_files]
     if options.sitemaps:
-        files.append(sitemap_list(options.sitemaps, folder, private=private))
+        files.append(sitemap_list(options.sitemaps, folder, warn=voice.say, private=private))
     return files
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "crawl",
     "read_bodies",
     "read_log",
+    "read_run",
 ]
 
 _HOMES: Final = {
@@ -56,6 +57,7 @@ _HOMES: Final = {
     "crawl": "crawler.run",
     "read_bodies": "crawler.saved",
     "read_log": "crawler.log",
+    "read_run": "crawler.saved",
 }
 
 

@@ -1,10 +1,12 @@
-"""Bodies that were kept, read back in input order: the library's front door to them."""
+"""Runs and bodies that were kept, read back in input order: the library's front door to them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crawler.bodies.parquet import parquet_bodies
 from crawler.bodies.reading import row_bodies
@@ -15,6 +17,43 @@ from crawler.errors import LogError, UsageError
 from crawler.log import index_log
 from crawler.record import Record
 from crawler.resume import newest_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """A run as its log has it: of each target the newest record, in input order."""
+
+    id: str
+    log: Path
+
+    def records(self) -> Iterator[Record]:
+        """Yield a record a target; raises ``LogError``. Memory is an index of the log."""
+        return index_log(self.log, self.id).records()
+
+    def frame(self) -> pd.DataFrame:
+        """Give a row a record, as ``Run.frame`` does."""
+        from crawler.summary import records_frame
+
+        return records_frame(self.records())
+
+    def bodies(self) -> Iterator[SavedBody]:
+        """Yield the bodies that the run kept, in input order."""
+        return bodies_of_run(self.log, self.id)
+
+
+def read_run(path: str | os.PathLike[str], *, run: str | None = None) -> SavedRun:
+    """Give a run in a record log, the newest one if no ``run`` is named.
+
+    Raises ``LogError`` where the log cannot be read or holds no run.
+    """
+    log = Path(path)
+    found = run or newest_run(log)
+    if found is None:
+        raise LogError(f"{log} holds no run: is this the record log?")
+    return SavedRun(found, log)
 
 
 def read_bodies(path: str | os.PathLike[str]) -> Iterator[SavedBody]:

@@ -145,6 +145,7 @@ class Crawling:
 
     def __exit__(self, *exc_info: object) -> None:
         self._cleanup.close()
+        self._finish_importing()  # no thread of a run outlives it
         if self._duplicates is not None:
             self._duplicates.close()
 

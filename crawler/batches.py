@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from crawler.record import Record
@@ -46,7 +47,8 @@ class FiguresMaker:
 class BatchResult(NamedTuple):
     """What a worker reports of a batch: how many records, their figures, and their lines.
 
-    ``lines`` are ``(seq, line)`` in the order of ``seq``, None unless the order asked for them.
+    ``lines`` are ``(seq, line)`` in the order of ``seq``, pages in theirs; None unless the order
+    asked for them.
     ``dropped`` counts requests that were on the wire when the batch was closed.
     """
 
@@ -87,6 +89,6 @@ class Batch:
     def result(self) -> BatchResult:
         """Give what was finished so far."""
         if self._lines is not None:
-            self._lines.sort()
+            self._lines.sort(key=itemgetter(0))  # pages of one target stay in their order
         dropped = self.open if self.closed else 0
         return BatchResult(self._count, (self._samples,), self._lines, dropped)

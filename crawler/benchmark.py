@@ -50,7 +50,7 @@ def benchmark(
     plan = Plan(
         workload=in_turn(targets),
         load=_load(requests, duration, rate, warmup),
-        settings=with_options(settings or Settings(), options),
+        settings=_checked(with_options(settings or Settings(), options)),
         out=None if out is None else Path(out),
         session=session,
         warn=to_warnings,
@@ -70,3 +70,16 @@ def _load(
         warmup_s=duration_s(warmup, "warmup") if isinstance(warmup, str) else 0.0,
         warmup_requests=0 if isinstance(warmup, str) else warmup,
     )
+
+
+def _checked(settings: Settings) -> Settings:
+    """Refuse what would decide in the place of the load when, or whether, a request is sent."""
+    unfit = {
+        "polite": settings.polite is not None,
+        "dedupe": settings.dedupe != "none",
+        "paginate": settings.paginate is not None,
+    }
+    for name, given in unfit.items():
+        if given:
+            raise UsageError(f"a benchmark sends what its load says: {name} is of crawl() only")
+    return settings

@@ -20,8 +20,10 @@ from crawler.by_hosts import POLITE_WINDOW, imap_by_hosts, in_turn
 from crawler.codec import encode
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
+from crawler.file_limit import allow_files
 from crawler.ledger import MOST, OutputOrder
 from crawler.log import SharedLog, index_log, repair
+from crawler.paging import first_page
 from crawler.pool import Pool
 from crawler.record import Target
 from crawler.recovery import LogRecovery
@@ -53,8 +55,6 @@ leave no connection idle, even if every hundredth target waits for its time-out.
 
 _STREAMED_TOGETHER: Final = 8
 """A batch is given out when all of it is done: small ones, where records are waited for."""
-
-_OTHER_FILES: Final = 200
 
 _WRITTEN_TOGETHER: Final = 256
 
@@ -153,6 +153,8 @@ class Crawling:
         how = self.settings.dedupe
         if how == "none":
             return None
+        if self.settings.paginate is not None:
+            raise UsageError("--dedupe answers a target by a record, --paginate by many: give one")
         if self.log is None or self._job.keep_lines:  # their records would be lost
             raise UsageError(
                 "--dedupe makes records of records when the run ends: it needs a log to read them "
@@ -169,6 +171,8 @@ class Crawling:
             targets = done.whole(targets)
         if self._duplicates is not None:
             targets = self._duplicates.leave_out(targets)
+        if self.settings.paginate is not None:
+            targets = map(first_page, targets)
         return targets if done is None else done.open_targets(targets)
 
     def __iter__(self) -> Iterator[BatchResult]:
@@ -272,7 +276,9 @@ class Crawling:
             self._job.warn(repaired)
         if self._job.take == "new":
             return None
-        done = load_done(self.log, retry_failed=self._job.take == "retry_failed")
+        pages = self.settings.paginate
+        most = 1 if pages is None else pages.max_pages
+        done = load_done(self.log, retry_failed=self._job.take == "retry_failed", max_pages=most)
         if done is None and self._job.take == "retry_failed":
             raise LogError(f"{self.log}: there is no run whose failures could be redone")
         if done is None:
@@ -283,7 +289,7 @@ class Crawling:
 
     def _start(self, targets: Iterable[Target]) -> Iterator[BatchResult]:
         settings = self.settings
-        _allow_files(settings)
+        allow_files(settings.concurrency)
         log = None if self.log is None else SharedLog(self.log, settings.fsync)
         if log is not None:
             log.open().close()
@@ -358,21 +364,6 @@ def _with_engine(
     if settings.engine == "curl" and reason is not None:
         raise UsageError(f"--engine curl cannot do what the session asks ({reason}): use requests")
     return settings, session
-
-
-def _allow_files(settings: Settings) -> None:
-    """Raise the soft limit of open files to what the connections need (workers inherit it)."""
-    need = 2 * settings.concurrency + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= need:
-        return
-    if hard != resource.RLIM_INFINITY and hard < need:
-        most = max(1, (hard - _OTHER_FILES) // 2)
-        raise UsageError(
-            f"--concurrency {settings.concurrency} needs {need} open files and the limit here is "
-            f"{hard}: raise it (ulimit -Hn), or give at most --concurrency {most}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
 def _log_path(out: Path | None, *, exports: bool) -> Path | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from crawler.engines.base import Kept
+from crawler.paging import Pager
 from crawler.record import Record
 from crawler.settings import Settings
 
@@ -34,9 +35,9 @@ class Keeper(Protocol):
         ...
 
 
-def new_keeper(run: str, settings: Settings) -> Keeper | None:
+def new_keeper(run: str, settings: Settings, pager: Pager | None) -> Keeper | None:
     """Make what the settings ask for; None where nobody looks at replies."""
-    keepers: list[Keeper] = []
+    keepers: list[Keeper] = [] if pager is None else [pager]
     if settings.select:
         from crawler.selecting import Selector
 

@@ -17,14 +17,14 @@ import stat
 import sys
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from crawler.codec import LINE_START, BadLineError, carried, decode, parse
 from crawler.errors import LogError
-from crawler.record import RECORD_FIELDS, Record
+from crawler.record import RECORD_FIELDS, Record, page_number
 from crawler.settings import Fsync
 
 _FSYNC_INTERVAL_S: Final = 1.0
@@ -225,12 +225,17 @@ def parsed_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     return _parsed_lines(parse, path, read_lines(path))
 
 
-def recorded(path: Path, run: str, seqs: Collection[int], *, offset: int) -> dict[int, bytes]:
-    """Find the lines of ``run`` for ``seqs`` that stand in the log at or after ``offset``."""
-    found: dict[int, bytes] = {}
+def recorded(
+    path: Path, run: str, seqs: Collection[int], *, offset: int
+) -> dict[tuple[int, int], bytes]:
+    """Find the lines of ``run`` for ``seqs`` that stand in the log at or after ``offset``.
+
+    Give each line by its target's number and its page.
+    """
+    found: dict[tuple[int, int], bytes] = {}
     for line, row in _parsed_lines(parse, path, read_lines(path, offset=offset), offset):
         if row["run"] == run and row["seq"] in seqs:
-            found[row["seq"]] = line
+            found[row["seq"], page_number(row)] = line
     return found
 
 
@@ -282,20 +287,26 @@ _REMEDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LogIndex:
-    """Where each target's newest line of one run stands in a log, and which columns it carries."""
+    """Where each target's newest line of one run stands in a log, and which columns it carries.
+
+    ``pages`` tells it for each further page of a target.
+    """
 
     path: Path
     offsets: array[int]
     columns: tuple[str, ...]
+    pages: Mapping[int, Mapping[int, int]]
 
     def lines(self) -> Iterator[bytes]:
-        """Yield each target's newest line, in input order; raises ``LogError``."""
+        """Yield each target's newest line, in input order, page by page; raises ``LogError``."""
         try:
             with self.path.open("rb") as file:
-                for offset in self.offsets:
-                    if offset != _ABSENT:
-                        file.seek(offset)
-                        yield file.readline()
+                for seq, first in enumerate(self.offsets):
+                    pages = self.pages.get(seq, {})
+                    for offset in (first, *(pages[page] for page in sorted(pages))):
+                        if offset != _ABSENT:
+                            file.seek(offset)
+                            yield file.readline()
         except OSError as exc:
             raise cannot("read", self.path, exc) from None
 
@@ -326,11 +337,12 @@ _ABSENT: Final = -1
 
 
 def index_log(path: Path, run: str) -> LogIndex:
-    """Find each target's newest line of ``run``: 8 bytes of memory a target.
+    """Find each target's newest line of ``run``: 8 bytes of memory a target, 100 a further page.
 
     Raises ``LogError`` when the log cannot be read.
     """
     offsets: array[int] = array("q")
+    pages: dict[int, dict[int, int]] = {}
     columns: dict[str, None] = {}
     known = set(RECORD_FIELDS)
     offset = 0
@@ -339,9 +351,13 @@ def index_log(path: Path, run: str) -> LogIndex:
             seq = row["seq"]
             if seq >= len(offsets):
                 offsets.extend(array("q", (_ABSENT,)) * (seq + 1 - len(offsets)))
-            offsets[seq] = offset
+            page = page_number(row)
+            if page == 1:
+                offsets[seq] = offset
+            else:
+                pages.setdefault(seq, {})[page] = offset
             if not known.issuperset(row):
                 columns.update(dict.fromkeys(carried(row)))
                 known.update(row)
         offset += len(line)
-    return LogIndex(path, offsets, tuple(columns))
+    return LogIndex(path, offsets, tuple(columns), pages)

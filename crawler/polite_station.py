@@ -97,7 +97,7 @@ class PoliteStation(Station):
             begun = begin(self._plan, job.target, 1)
             if isinstance(begun, Record):
                 self._turnstile.end(host)
-                self._record(job.batch, begun)
+                self._record(job.batch, job.target, begun)
             else:
                 self._free -= 1
                 self._start(begun.request, partial(self._landed, job.batch, begun))

@@ -7,7 +7,7 @@ built for every URL: 0.3 us against 1.9 us, and a target crosses a pipe as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 ErrorClass = Literal[
     "invalid_url",
@@ -33,6 +33,10 @@ WARMUP: Final = "warmup"
 """The ``STAGE`` of requests that are recorded and left out of all figures."""
 ARM: Final = "arm"
 """The carried column in which an A/B benchmark says which side a request belongs to: A or B."""
+
+PAGE: Final = "page"
+NEXT: Final = "next"
+"""The carried columns of a run that follows pages: the number of a page, and the next one's URL."""
 
 NO_FIELDS: Final[Mapping[str, str]] = {}
 
@@ -98,3 +102,11 @@ class Record(NamedTuple):
 
 RECORD_FIELDS: Final = Record._fields[:-1]
 """Names of a record's own fields, in the order of the log; carried columns come after them."""
+
+
+def page_number(row: Mapping[str, Any]) -> int:
+    """Give the page that a record's carried columns tell of; 1 where pages are not followed."""
+    text = row.get(PAGE)
+    if text is None or NEXT not in row or not isinstance(text, str):
+        return 1
+    return int(text) if text.isascii() and text.isdigit() else 1

@@ -2,13 +2,16 @@
 
 A worker reports a batch after its lines are in the log, so between the two it may die with records
 written and untold. They are found there, from the place where the log stood when the oldest of the
-targets was read; what is not found is fetched again. So each target has exactly one record.
+targets was read; what is not found is fetched again. So each target, or page of one, has exactly
+one record.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from crawler.batches import BatchResult, FiguresMaker, Order
@@ -16,7 +19,8 @@ from crawler.codec import decode, encode
 from crawler.fetch import unsent
 from crawler.ledger import DEATHS_TO_LOSE
 from crawler.log import SharedLog, log_size, recorded
-from crawler.record import Record, Target
+from crawler.paging import Pager
+from crawler.record import Record, Target, page_number
 from crawler.settings import Settings
 
 _MARK_EVERY: Final = 5000
@@ -30,6 +34,7 @@ class LogRecovery:
         self._settings = settings
         self._log = log
         self._new_figures = FiguresMaker(order)
+        self._pager = None if settings.paginate is None else Pager(settings.paginate)
         self._mark_seqs: list[int] = []
         self._mark_offsets: list[int] = []
 
@@ -50,10 +55,16 @@ class LogRecovery:
         lines = recorded(
             self._log.path, self._order.run, seqs, offset=self._mark_offsets[max(0, mark)]
         )
-        rest = [target for target in items if target.seq not in lines]
-        if not lines:
-            return None, rest
-        return self._result([(decode(line), line) for line in lines.values()]), rest
+        found, rest = list[tuple[Record, bytes]](), list[Target]()
+        for target in items:
+            rows = _rows_of(target, lines)
+            found += rows
+            if not rows:
+                rest.append(target)
+            elif self._pager is not None:
+                further = self._pager.further(target, rows[-1][0])
+                rest += () if further is None else (further,)
+        return self._result(found) if found else None, rest
 
     def lost(self, item: Target) -> BatchResult:
         """Record a target that was in hand at too many deaths as ``worker_lost``."""
@@ -71,7 +82,7 @@ class LogRecovery:
         """Put the parts of a batch together, its lines in input order."""
         lines = None
         if self._order.keep_lines:
-            lines = sorted(line for part in results for line in part.lines or ())
+            lines = sorted(chain(*(part.lines or () for part in results)), key=itemgetter(0))
         samples = tuple(samples for part in results for samples in part.samples)
         dropped = sum(part.dropped for part in results)
         return BatchResult(sum(part.records for part in results), samples, lines, dropped)
@@ -80,5 +91,14 @@ class LogRecovery:
         samples = self._new_figures()
         for record, _ in rows:
             samples.add(record)
-        lines = sorted((record.seq, line) for record, line in rows)
+        lines = [(record.seq, line) for record, line in sorted(rows, key=lambda row: row[0].seq)]
         return BatchResult(len(rows), (samples,), lines if self._order.keep_lines else None)
+
+
+def _rows_of(target: Target, lines: Mapping[tuple[int, int], bytes]) -> list[tuple[Record, bytes]]:
+    """Give what the log has of a target, from the page on that the target is, in order."""
+    rows, page = list[tuple[Record, bytes]](), page_number(target.fields)
+    while (line := lines.get((target.seq, page))) is not None:
+        rows.append((decode(line), line))
+        page += 1
+    return rows

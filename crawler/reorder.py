@@ -13,7 +13,7 @@ class Reorder:
 
     def __init__(self) -> None:
         self._expected: deque[int] = deque()
-        self._lines: dict[int, bytes] = {}
+        self._lines: dict[int, list[bytes]] = {}
 
     @property
     def pending(self) -> int:
@@ -27,16 +27,17 @@ class Reorder:
             yield target
 
     def put(self, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """Take finished lines; give those whose turn has come."""
-        self._lines.update(lines)
+        """Take finished lines, all of a target's together; give those whose turn has come."""
+        for seq, line in lines:
+            self._lines.setdefault(seq, []).append(line)
         ready: list[tuple[int, bytes]] = []
         while self._expected and self._expected[0] in self._lines:
             seq = self._expected.popleft()
-            ready.append((seq, self._lines.pop(seq)))
+            ready.extend((seq, line) for line in self._lines.pop(seq))
         return ready
 
     def rest(self) -> list[tuple[int, bytes]]:
         """Give, of a run that was stopped, what came all the same, in order."""
-        rest = sorted(self._lines.items())
+        rest = [(seq, line) for seq in sorted(self._lines) for line in self._lines[seq]]
         self._lines.clear()
         return rest

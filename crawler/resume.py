@@ -16,7 +16,8 @@ from typing import Final
 from crawler.codec import BadLineError, parse
 from crawler.errors import LogError
 from crawler.log import last_line, parsed_rows
-from crawler.record import Target
+from crawler.paging import page_of
+from crawler.record import NEXT, Target, page_number
 from crawler.urls import InvalidUrl, mask, wire_url
 
 _OPEN: Final = 0
@@ -34,9 +35,20 @@ class Done:
         self.failed = 0
         self._state = bytearray()
         self._urls: array[int] = array("I")
+        self._pages: dict[int, tuple[int, str]] = {}
 
-    def note(self, seq: int, url: str, *, finished: bool, failed: bool = False) -> None:
-        """Note the newest record of a target; ``finished`` ones, ``failed`` or not, are done."""
+    def note_page(self, seq: int, page: int, following: str) -> None:
+        """Note the page that is to follow one that is recorded; none follows the last one."""
+        if following:
+            self._pages[seq] = (page + 1, following)
+        else:
+            self._pages.pop(seq, None)
+
+    def note(self, seq: int, url: str | None, *, finished: bool, failed: bool = False) -> None:
+        """Note the newest record of a target; ``finished`` ones, ``failed`` or not, are done.
+
+        The ``url`` of a further page is not the target's: it is None.
+        """
         if seq >= len(self._state):
             missing = seq + 1 - len(self._state)
             self._state.extend(bytes(missing))
@@ -45,7 +57,8 @@ class Done:
         self.count += (now >= _FINISHED) - (before >= _FINISHED)
         self.failed += (now == _FINISHED_BADLY) - (before == _FINISHED_BADLY)
         self._state[seq] = now
-        self._urls[seq] = _digest(url)
+        if url is not None:
+            self._urls[seq] = _digest(url)
 
     def whole(self, targets: Iterable[Target]) -> Iterator[Target]:
         """Pass the whole list on; raises ``LogError`` at its end if the run's list was longer."""
@@ -75,6 +88,9 @@ class Done:
                     )
                 if self._state[seq] >= _FINISHED:
                     continue
+                if seq in self._pages:
+                    page, url = self._pages[seq]
+                    target = page_of(target, url, page)
             yield target
 
 
@@ -84,10 +100,11 @@ def _state(*, finished: bool, failed: bool) -> int:
     return _FINISHED_BADLY if failed else _FINISHED
 
 
-def load_done(path: Path, *, retry_failed: bool) -> Done | None:
+def load_done(path: Path, *, retry_failed: bool, max_pages: int = 1) -> Done | None:
     """Read what the newest run in a log has done; None when the log holds no run.
 
-    Raises ``LogError`` when the log cannot be read.
+    A target with more pages to come, up to ``max_pages``, is not done. Raises ``LogError`` when the
+    log cannot be read.
     """
     run = newest_run(path)
     if run is None:
@@ -95,9 +112,16 @@ def load_done(path: Path, *, retry_failed: bool) -> Done | None:
     done = Done(run)
     for _, row in parsed_rows(path):
         if row["run"] == run:
-            failed = row.get("error") is not None
-            finished = not (failed and retry_failed)
-            done.note(row["seq"], row["url"], finished=finished, failed=failed)
+            seq, failed = row["seq"], row.get("error") is not None
+            finished, page = not (failed and retry_failed), 1
+            if max_pages > 1:
+                page = page_number(row)
+                following = "" if failed or page >= max_pages else row.get(NEXT) or ""
+                finished = finished and not following
+                if not failed:
+                    done.note_page(seq, page, following)
+            url = row["url"] if page == 1 else None
+            done.note(seq, url, finished=finished, failed=failed)
     return done
 
 

@@ -15,7 +15,7 @@ from crawler.bodies.warc_reading import warc_bodies
 from crawler.body_plan import form_of
 from crawler.errors import LogError, UsageError
 from crawler.log import index_log
-from crawler.record import Record
+from crawler.record import Record, page_number
 from crawler.resume import newest_run
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _of_file(log: Path, record: Record, where: str) -> SavedBody:
     except OSError as exc:
         raise LogError(f"cannot read {place}: {exc.strerror or exc}") from None
     own = (record.run, record.seq, record.url, record.status, record.fields.get("content_type"))
-    return SavedBody(*own, record.fields["sha256"], (), content)
+    return SavedBody(*own, record.fields["sha256"], (), content, page_number(record.fields))
 
 
 def _found(log: Path, where: str) -> Path:

@@ -92,6 +92,14 @@ class Selector:
         """Nothing is open."""
 
 
+def search(expression: Any, reply: Any) -> Any:  # noqa: ANN401
+    """Give what an expression finds in a reply, None where that is nothing or cannot be."""
+    try:
+        return expression.search(reply)
+    except _NOT_FOUND:
+        return None
+
+
 def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
     """Give what is found as text; a reply must not end the run, so what cannot be is not found."""
     try:

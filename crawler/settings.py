@@ -16,6 +16,7 @@ from typing import Final, Literal
 from crawler.body_plan import Bodies
 from crawler.errors import UsageError
 from crawler.expectations import Expectations
+from crawler.pagination import Pagination
 from crawler.politeness import Politeness
 
 VERSION: Final = "0.1.0"
@@ -76,6 +77,7 @@ class Settings:
     bodies: Bodies | None = None
     select: tuple[tuple[str, str], ...] = ()
     expect: Expectations | None = None
+    paginate: Pagination | None = None
 
     engine: EngineName = "auto"
 
@@ -98,7 +100,7 @@ class Settings:
         if isinstance(self.headers, Mapping):
             object.__setattr__(self, "headers", tuple(self.headers.items()))
         looks = self.expect is not None and self.expect.need_replies
-        if self.bodies is not None or self.select or looks:
+        if self.bodies is not None or self.select or looks or self.paginate is not None:
             object.__setattr__(self, "keep_replies", True)
         _pairs("headers", self.headers)
         _pairs("user", () if self.user is None else (self.user,))

@@ -19,6 +19,7 @@ from crawler.demand import Demand
 from crawler.fetch import Begun, Plan, attempt, begin, conclude, follow, leads_on
 from crawler.keeping import new_keeper
 from crawler.log import LogWriter
+from crawler.paging import Pager
 from crawler.pool_worker import Desk
 from crawler.punctual import Punctual
 from crawler.record import Record, Target
@@ -62,7 +63,9 @@ class Station:
         self._desk = desk
         self._plan, self._start, self._log = tools
         self._settings = self._plan.settings
-        self._keeper = new_keeper(order.run, self._settings)
+        rules = self._settings.paginate
+        self._pager = None if rules is None else Pager(rules)
+        self._keeper = new_keeper(order.run, self._settings, self._pager)
         self._loop = asyncio.get_running_loop()
         self._new_figures = FiguresMaker(order)
         self._punctual = Punctual(self._loop, self._begin_what_is_due)
@@ -132,7 +135,7 @@ class Station:
                 continue
             begun = begin(self._plan, target, 1)
             if isinstance(begun, Record):
-                self._record(batch, begun)
+                self._record(batch, target, begun)
             else:
                 self._free -= 1
                 self._start(begun.request, partial(self._landed, batch, begun))
@@ -155,7 +158,7 @@ class Station:
             record = conclude(self._plan, begun, reply)
             self._attempted(begun.target, record, reply.retry_after, reply.pause_s)
             if record.error is None:
-                self._record(batch, record, reply.kept)
+                self._record(batch, begun.target, record, reply.kept)
             else:
                 outcome = Attempt(record, reply.retry_after, reply.kept)
                 self._settle(Job(begun.target, batch), outcome)
@@ -193,13 +196,13 @@ class Station:
         if job.answer is not None and not job.answer.done():
             job.answer.set_result(outcome)
         elif job.answer is not None:  # its retry was cancelled by a stop: this is the last word
-            self._record(job.batch, outcome.record, outcome.kept)
+            self._record(job.batch, job.target, outcome.record, outcome.kept)
         elif worth_retrying(outcome, self._settings) and not self._desk.stopping:
             task = self._loop.create_task(self._retry(job, outcome))
             self._retries[task] = job.batch
             task.add_done_callback(self._retries.pop)
         else:
-            self._record(job.batch, outcome.record, outcome.kept)
+            self._record(job.batch, job.target, outcome.record, outcome.kept)
 
     async def _retry(self, job: Job, first: Attempt) -> None:
         task = asyncio.current_task()
@@ -213,15 +216,19 @@ class Station:
 
         try:
             outcome = await retry(first, again, self._settings)
-            self._record(job.batch, outcome.record, outcome.kept)
+            self._record(job.batch, job.target, outcome.record, outcome.kept)
         except Exception as exc:
             self._give_up(exc)
 
-    def _record(self, batch: Batch, record: Record, kept: Kept | None = None) -> None:
+    def _record(
+        self, batch: Batch, target: Target, record: Record, kept: Kept | None = None
+    ) -> None:
         if batch.closed:  # reported already: what is not in the report is not in the log
             return
         if kept is not None and self._keeper is not None:
             record = self._keeper.keep(record, kept)
+            if self._pager is not None:
+                self._follow(batch, self._pager.further(target, record))
         line = encode(record)
         lines = self._lines
         lines.append(line)
@@ -232,6 +239,14 @@ class Station:
             self.flush()
         elif self._flush_timer is None:
             self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush_due)
+
+    def _follow(self, batch: Batch, page: Target | None) -> None:
+        """Line up a further page of a target: its batch is complete when all pages are there."""
+        if page is None or self._desk.stopping:
+            return
+        batch.open += 1
+        self._line_up((page,), batch)
+        self._loop.call_soon(self._begin_what_is_due)
 
     def _flush_due(self) -> None:
         try:

@@ -115,7 +115,7 @@ def test_the_size_of_a_log_is_that_of_its_whole_lines(log) -> None:
     log.write_bytes(line(1) + line(2)[:200])
     mark = log_size(log)
     write(log, line(3), line(4))
-    assert recorded(log, "run-1", {1, 2, 3, 4}, offset=mark) == {3: line(3), 4: line(4)}
+    assert recorded(log, "run-1", {1, 2, 3, 4}, offset=mark) == {(3, 1): line(3), (4, 1): line(4)}
 
 
 def test_what_a_dead_worker_finished_is_found(log) -> None:
@@ -126,7 +126,7 @@ def test_what_a_dead_worker_finished_is_found(log) -> None:
     with log.open("ab") as file:
         file.write(line(4)[:-1])
     found = recorded(log, "run-1", {1, 2, 3, 4, 5}, offset=mark)
-    assert found == {1: line(1, bytes=7), 2: line(2)}
+    assert found == {(1, 1): line(1, bytes=7), (2, 1): line(2)}
 
 
 def test_a_bad_line_behind_the_mark_says_where_it_counts_from(log) -> None:

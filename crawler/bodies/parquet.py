@@ -41,6 +41,7 @@ def _schema() -> Any:  # noqa: ANN401 - pyarrow has no types
         [
             ("run", pa.string()),
             ("seq", pa.int64()),
+            ("page", pa.int64()),
             ("url", pa.string()),
             ("status", pa.int64()),
             ("content_type", pa.string()),

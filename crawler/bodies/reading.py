@@ -20,13 +20,13 @@ def row_bodies(path: Path) -> Iterator[SavedBody]:
     Raises ``LogError`` for a row that is none, naming its place.
     """
     packing = packing_of(str(path))
-    places: list[tuple[str, int, int, int, int]] = []
+    places: list[tuple[str, int, int, int, int, int]] = []
     runs: dict[str, str] = {}
     for offset, length, block in unpacked(path, packing):
         for number, line in enumerate(block.splitlines()):
             body = decoded(path, offset, line)
             run = runs.setdefault(body.run, body.run)
-            places.append((run, body.seq, offset, length, number))
+            places.append((run, body.seq, body.page, offset, length, number))
     places.sort()
     with path.open("rb") as file:
 
@@ -35,7 +35,7 @@ def row_bodies(path: Path) -> Iterator[SavedBody]:
             file.seek(offset)
             return _lines(file.read(length), packing)
 
-        for _, _, offset, length, number in places:
+        for _, _, _, offset, length, number in places:
             yield decoded(path, offset, lines_at(offset, length)[number])
 
 

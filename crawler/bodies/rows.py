@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from crawler.body_plan import Bodies
 from crawler.codec import decode_row, encode_json, encode_row
 from crawler.engines.base import Kept
-from crawler.record import Record
+from crawler.record import Record, page_number
 
 ROW_START: Final = b'{"run":"'
 """What every row begins with."""
@@ -28,6 +28,7 @@ class SavedBody(NamedTuple):
     sha256: str
     headers: tuple[tuple[str, str], ...]
     content: bytes
+    page: int = 1
 
     @property
     def text(self) -> str:
@@ -46,6 +47,9 @@ def encode_body(record: Record, kept: Kept, plan: Bodies) -> bytes:
         "content_type": content_type,
         "sha256": kept.body.sha256,
     }
+    page = page_number(record.fields)
+    if page > 1:
+        row["page"] = page
     if plan.headers:
         row["headers"] = [list(pair) for pair in kept.headers]
     content = kept.body.read()
@@ -89,7 +93,7 @@ def decode_body(line: bytes) -> SavedBody:
         content = _bytes(row)
         headers = tuple((str(name), str(value)) for name, value in row.get("headers") or ())
         own = (row["run"], row["seq"], row["url"], row["status"], row["content_type"])
-        return SavedBody(*own, row["sha256"], headers, content)
+        return SavedBody(*own, row["sha256"], headers, content, row.get("page", 1))
     except (KeyError, TypeError) as exc:
         raise ValueError(f"no row of a body: {exc}") from None
 

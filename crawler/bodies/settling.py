@@ -19,16 +19,20 @@ from crawler.bodies.names import NamePattern
 from crawler.bodies.packing import pack, packing_of, unpacked
 from crawler.bodies.parquet import write_bodies
 from crawler.bodies.reading import decoded
-from crawler.bodies.sinks import move, rows_path, waiting_folder
+from crawler.bodies.sinks import move, rows_path, waiting_folder, waiting_name
 from crawler.bodies.warc import nobody
 from crawler.bodies.warc_reading import Place, places
 from crawler.body_plan import Bodies
 from crawler.codec import parse
 from crawler.files import whole_or_not
 from crawler.log import cannot, read_lines
+from crawler.record import page_number
 
-Digests = dict[int, bytes]
-"""Of targets whose newest record tells of a body, half of the body's SHA-256."""
+Page = tuple[int, int]
+"""A target's number, and that of one of its pages."""
+
+Digests = dict[Page, bytes]
+"""Of pages whose newest record tells of a body, half of the body's SHA-256."""
 
 
 def conclude(plan: Bodies, run: str, log: Path | None, *, disturbed: bool) -> int:
@@ -49,21 +53,21 @@ def conclude(plan: Bodies, run: str, log: Path | None, *, disturbed: bool) -> in
     return missing
 
 
-def _newest(log: Path, run: str) -> Iterator[tuple[int, str, str]]:
-    """Yield number, place and digest of each record's body, "" where it has none, as logged."""
+def _newest(log: Path, run: str) -> Iterator[tuple[Page, str, str]]:
+    """Yield page, place and digest of each record's body, "" where it has none, as logged."""
     for line in read_lines(log):
         row = parse(line)
         if row["run"] == run and "duplicate_of" not in row:
-            yield row["seq"], row.get("body") or "", row.get("sha256") or ""
+            yield (row["seq"], page_number(row)), row.get("body") or "", row.get("sha256") or ""
 
 
 def _digests(log: Path, run: str) -> Digests:
     digests: Digests = {}
-    for seq, where, sha256 in _newest(log, run):
+    for page, where, sha256 in _newest(log, run):
         if where and sha256:
-            digests[seq] = _half(sha256)
+            digests[page] = _half(sha256)
         else:
-            digests.pop(seq, None)
+            digests.pop(page, None)
     return digests
 
 
@@ -77,16 +81,17 @@ def _conclude_folder(
 ) -> int:
     """Name the bodies whose record came into the log as their worker died; drop the others."""
     waiting = waiting_folder(folder, run)
-    left = {int(p.name): p for p in waiting.glob("*") if p.name.isdigit()}
+    left = {path.name: path for path in waiting.glob("*")}
     missing = 0
     if log is not None and (left or disturbed):
-        kept, redone = dict[int, str](), set[str]()
-        for seq, where, _ in _newest(log, run):
-            redone.add(kept.pop(seq, ""))
+        kept, redone = dict[str, str](), set[str]()
+        for page, where, _ in _newest(log, run):
+            name = waiting_name(*page)
+            redone.add(kept.pop(name, ""))
             if where:
-                kept[seq] = where
-        for seq in left.keys() & kept.keys():
-            move(str(left[seq]), kept[seq])
+                kept[name] = where
+        for name in left.keys() & kept.keys():
+            move(str(left[name]), kept[name])
         if not NamePattern.parse(plan.name, 0).by_content:  # those may be another run's too
             _unlink(folder, redone.difference(kept.values()))
         missing = sum(not Path(where).is_file() for where in kept.values())
@@ -109,7 +114,7 @@ class Span(NamedTuple):
     """
 
     run: str
-    seq: int
+    page: Page
     sha256: str
     read: Callable[[], bytes]
     content: str = ""
@@ -122,14 +127,14 @@ def _take_out(path: Path, plan: Bodies, run: str, digests: Digests) -> int:
 
     def stays(span: Span) -> bool:
         """Another run's, no target's, or the newest of its target."""
-        return span.run != run or span.seq < 0 or digests.get(span.seq) == _half(span.sha256)
+        return span.run != run or span.page[0] < 0 or digests.get(span.page) == _half(span.sha256)
 
-    found, others, needed = Counter[int](), 0, set[str]()
+    found, others, needed = Counter[Page](), 0, set[str]()
     for span in spans(path):
         if not stays(span):
             others += 1
-        elif span.run == run and span.seq >= 0:
-            found[span.seq] += 1
+        elif span.run == run and span.page[0] >= 0:
+            found[span.page] += 1
         if span.refers and stays(span):
             needed.add(span.content)
     twice = found - Counter(dict.fromkeys(found, 1))
@@ -143,17 +148,17 @@ def _rewrite(
     spans: Iterator[Span],
     stays: Callable[[Span], bool],
     run: str,
-    twice: Counter[int],
+    twice: Counter[Page],
     needed: set[str],
 ) -> None:
     try:
         with whole_or_not(path) as part, part.open("wb") as file:
             for span in spans:
-                own = span.run == run and span.seq >= 0
-                if stays(span) and not (own and twice[span.seq] > 0):
+                own = span.run == run and span.page[0] >= 0
+                if stays(span) and not (own and twice[span.page] > 0):
                     file.write(span.read())
                     continue
-                twice[span.seq] -= stays(span)  # the first ones go: the last stays
+                twice[span.page] -= stays(span)  # the first ones go: the last stays
                 if span.content in needed and not span.refers:
                     file.write(nobody(span.read(), packed=path.suffix == ".gz"))
     except OSError as exc:
@@ -165,7 +170,12 @@ def _row_spans(path: Path) -> Iterator[Span]:
     for offset, _, block in unpacked(path, packing):
         for line in block.splitlines(keepends=True):
             body = decoded(path, offset, line)
-            yield Span(body.run, body.seq, body.sha256, lambda line=line: pack(line, packing))  # type: ignore[misc]
+            yield Span(
+                body.run,
+                (body.seq, body.page),
+                body.sha256,
+                lambda line=line: pack(line, packing),  # type: ignore[misc]
+            )
 
 
 def _warc_spans(path: Path) -> Iterator[Span]:
@@ -190,4 +200,4 @@ def _span_of(group: list[Place], file: Any) -> Span:  # noqa: ANN401 - any seeka
         return data
 
     refers = first.kind == "revisit"
-    return Span(first.run, first.seq, first.sha256, read, first.digest, refers)
+    return Span(first.run, (first.seq, first.page), first.sha256, read, first.digest, refers)

@@ -21,7 +21,7 @@ from crawler.bodies.rows import encode_body
 from crawler.body_plan import Bodies
 from crawler.engines.base import Kept
 from crawler.log import cannot
-from crawler.record import Record
+from crawler.record import Record, page_number
 
 
 class Sink(Protocol):
@@ -53,6 +53,11 @@ def rows_path(plan: Bodies) -> Path:
 def waiting_folder(folder: Path, run: str) -> Path:
     """Give the place of bodies whose records are not in the log yet."""
     return folder / f".crawl-{run}"
+
+
+def waiting_name(seq: int, page: int) -> str:
+    """Give the name under which a body waits there."""
+    return str(seq) if page == 1 else f"{seq}-{page}"
 
 
 class RowSink:
@@ -107,7 +112,8 @@ class FolderSink:
 
     def add(self, record: Record, kept: Kept) -> str:
         """Write a body whole, where it waits; give the name that it will have."""
-        place = f"{self._waiting}/{record.seq}"
+        page = page_number(record.fields)
+        place = f"{self._waiting}/{waiting_name(record.seq, page)}"
         try:
             with open(place, "wb") as file:
                 file.writelines(kept.body.pieces())
@@ -116,9 +122,10 @@ class FolderSink:
                 os.unlink(place)
             raise cannot("write", Path(place), exc) from None
         values = self._values(record, kept)
-        target = self._named(values, kept)
+        paged = "" if page == 1 or "page" in self._names.places else f"p{page}"
+        target = self._named(values, kept, paged)
         if not self._names.by_content and os.path.lexists(target):  # of an earlier run, or foreign
-            target = self._named(values, kept, beside=self._run)
+            target = self._named(values, kept, f"{paged}-{self._run}" if paged else self._run)
         self._moves.append((place, target))
         return target
 
@@ -134,7 +141,7 @@ class FolderSink:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _named(self, values: Mapping[str, str | int], kept: Kept, beside: str = "") -> str:
+    def _named(self, values: Mapping[str, str | int], kept: Kept, beside: str) -> str:
         return f"{self._folder}/{self._names.fill(values, kept.body.sha256, beside)}"
 
     def _values(self, record: Record, kept: Kept) -> Mapping[str, str | int]:

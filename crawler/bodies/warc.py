@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 from crawler.bodies.appender import PENDING_BYTES, Appender
 from crawler.body_plan import Bodies
 from crawler.engines.base import Kept
-from crawler.record import Record
+from crawler.record import Record, page_number
 from crawler.settings import DEFAULT_USER_AGENT
 
 RUN: Final = "X-Crawl-Run"
 SEQ: Final = "X-Crawl-Seq"
+PAGE: Final = "X-Crawl-Page"
 SHA256: Final = "X-Crawl-Sha256"
 """Whose record it is: extension fields, which other readers leave alone."""
 
@@ -54,13 +55,15 @@ class WarcSink:
 
     def add(self, record: Record, kept: Kept) -> str:
         """Take an exchange."""
-        own = (
+        own: Fields = (
             ("WARC-Target-URI", record.final_url or record.url),
             ("WARC-Date", record.started),
             (RUN, record.run),
             (SEQ, str(record.seq)),
             (SHA256, kept.body.sha256),
         )
+        page = page_number(record.fields)
+        own = own if page == 1 else (*own, (PAGE, str(page)))
         identity = new_id()
         kind, fields, block = self._response(own, kept)
         self._put(kind, identity, (*own, *fields), block)

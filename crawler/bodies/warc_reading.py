@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from crawler.bodies.packing import unpacked
 from crawler.bodies.rows import SavedBody
-from crawler.bodies.warc import RUN, SEQ, SHA256
+from crawler.bodies.warc import PAGE, RUN, SEQ, SHA256
 from crawler.errors import LogError, UsageError
 
 _GZIP: Final = b"\x1f\x8b\x08"
@@ -26,6 +26,7 @@ class Place(NamedTuple):
     kind: str
     run: str
     seq: int
+    page: int
     sha256: str
     digest: str
     offset: int
@@ -47,11 +48,13 @@ def places(path: Path) -> Iterator[Place]:
     """
     for head, offset, length in _walk(path):
         run, seq = head.get(RUN.lower(), ""), head.get(SEQ.lower(), "")
+        page = head.get(PAGE.lower(), "1")
         ours = bool(run) and seq.isdigit()
         yield Place(
             head.get("warc-type", ""),
             run if ours else "",
             int(seq) if ours else -1,
+            int(page) if page.isdigit() else 1,
             head.get(SHA256.lower(), ""),
             head.get("warc-payload-digest", ""),
             offset,
@@ -61,20 +64,20 @@ def places(path: Path) -> Iterator[Place]:
 
 def warc_bodies(path: Path) -> Iterator[SavedBody]:
     """Yield the body of each target in input order, run after run; of revisits, the first one's."""
-    wanted: list[tuple[str, int, int, str]] = []
+    wanted: list[tuple[str, int, int, int, str]] = []
     originals: dict[str, int] = {}
     for place in places(path):
         if place.kind == "response":
             originals.setdefault(place.digest, place.offset)
         if place.kind in ("response", "revisit") and place.seq >= 0:
-            wanted.append((place.run, place.seq, place.offset, place.digest))
+            wanted.append((place.run, place.seq, place.page, place.offset, place.digest))
     wanted.sort()
     with path.open("rb") as file:
-        for run, seq, offset, digest in wanted:
+        for run, seq, page, offset, digest in wanted:
             head, content = _at(file, offset)
             if head.rec_type == "revisit":
                 _, content = _at(file, originals.get(digest, offset))
-            yield _saved(run, seq, head, content)
+            yield _saved(run, seq, page, head, content)
 
 
 def _at(file: Any, offset: int) -> tuple[Any, bytes]:  # noqa: ANN401
@@ -85,7 +88,7 @@ def _at(file: Any, offset: int) -> tuple[Any, bytes]:  # noqa: ANN401
     return record, record.content_stream().read()
 
 
-def _saved(run: str, seq: int, record: Any, content: bytes) -> SavedBody:  # noqa: ANN401
+def _saved(run: str, seq: int, page: int, record: Any, content: bytes) -> SavedBody:  # noqa: ANN401
     head, http = record.rec_headers, record.http_headers
     status = http.get_statuscode()
     return SavedBody(
@@ -97,6 +100,7 @@ def _saved(run: str, seq: int, record: Any, content: bytes) -> SavedBody:  # noq
         head.get_header(SHA256) or "",
         tuple(http.headers),
         content,
+        page,
     )
 
 

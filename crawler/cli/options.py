@@ -16,7 +16,7 @@ from crawler.cli.body_options import BodyParams, bodies
 from crawler.cli.list_options import PickParams, expanded, row_requests
 from crawler.cli.list_options import selection as picked
 from crawler.cli.polite_options import PoliteParams, politeness
-from crawler.cli.reply_options import ReplyParams, expectations, selected
+from crawler.cli.reply_options import ReplyParams, expectations, pagination, selected
 from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
 from crawler.row_requests import RowRequests
@@ -151,6 +151,7 @@ def parse(params: RunParams, *, stdin_piped: bool) -> tuple[RunOptions, Settings
         bodies=bodies(params, options.keep),
         select=selected(params, options.keep),
         expect=expectations(params),
+        paginate=pagination(params, options.keep),
         dedupe=params["dedupe"],
     )
 

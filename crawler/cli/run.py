@@ -48,7 +48,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
             reading="ahead" if "-" in options.url_files else "direct",
         )
         with Crawling(job) as crawling, StopSignals(crawling) as stopped:
-            _go_through(crawling, targets, options, voice)
+            _go_through(crawling, _total(targets, options, settings), options, voice)
             clock = crawling.finish()
     if options.summary != "none":
         _print_summary(crawling.summary.finish(clock), options)
@@ -143,13 +143,15 @@ def _bar_is_wanted(options: RunOptions) -> bool:
     return not options.quiet and sys.stderr.isatty()
 
 
-def _go_through(
-    crawling: Crawling, targets: TargetList, options: RunOptions, voice: _Voice
-) -> None:
+def _total(targets: TargetList, options: RunOptions, settings: Settings) -> int | None:
+    """Give how many records there will be, for the bar; pages are not known before."""
+    return targets.total if _bar_is_wanted(options) and settings.paginate is None else None
+
+
+def _go_through(crawling: Crawling, total: int | None, options: RunOptions, voice: _Voice) -> None:
     """Take in the results: records to stdout where asked for, the bar to stderr."""
     out = sys.stdout.buffer
     shown = _bar_is_wanted(options)
-    total = targets.total if shown else None
     stream = sys.stderr if shown else io.StringIO()
     with Progress(total, stream=stream, done=crawling.resumed) as progress:
         voice.progress = progress if shown else None

@@ -242,14 +242,14 @@ class Crawling:
 
     def _prepare_bodies(self, plan: Bodies) -> None:
         """Let no other run append to the same file: the end of it is noted by one only."""
-        from crawler.bodies.preparing import prepare
+        from crawler.bodies.preparing import check_place, prepare
         from crawler.bodies.sinks import rows_path
 
-        if plan.file is not None and rows_path(plan) != self.log:
+        check_place(plan, tuple(path for path in (self.log, self._job.out) if path is not None))
+        if plan.file is not None:
             lock = RunLock(rows_path(plan), wait=self._job.wait_for_lock)
             self._cleanup.enter_context(lock)
-        others = tuple(path for path in (self.log, self._job.out) if path is not None)
-        prepare(plan, others, resumed=self._job.take != "new")
+        prepare(plan, resumed=self._job.take != "new")
 
     def _answer_duplicates(self, log: Path) -> None:
         """Make the records of duplicates of those of the first ones, once all those are there."""

@@ -10,15 +10,12 @@ import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from typing import IO, Final
+from typing import IO
 
 from crawler.canonical import canonical
-from crawler.record import Record, Target
+from crawler.record import DUPLICATE_OF, Record, Target
 from crawler.settings import Dedupe
 from crawler.urls import mask
-
-DUPLICATE_OF: Final = "duplicate_of"
-"""The carried column in which a duplicate's record names the target that it was answered from."""
 
 
 class Duplicates:

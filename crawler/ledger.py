@@ -30,8 +30,11 @@ DEATHS_TO_LOSE: Final = 3
 class Recovery(Protocol):
     """What the ledger asks when a worker has died with items in hand."""
 
-    def salvage(self, items: Sequence[Any]) -> tuple[Any | None, list[Any]]:
-        """Give the result of the items that were finished all the same, and the other items."""
+    def salvage(self, items: Sequence[Any]) -> tuple[Any | None, list[Any], list[Any]]:
+        """Give the result of what was done all the same, the items finished by it, and the rest.
+
+        An item that was begun may be in the rest as another one, which goes on with it.
+        """
         ...
 
     def lost(self, item: Any) -> Any:  # noqa: ANN401 - a result, whatever the function gives
@@ -46,9 +49,9 @@ class Recovery(Protocol):
 class NoRecovery:
     """For functions without lasting effects: do everything again, and join lists."""
 
-    def salvage(self, items: Sequence[Any]) -> tuple[None, list[Any]]:
+    def salvage(self, items: Sequence[Any]) -> tuple[None, list[Any], list[Any]]:
         """Nothing was finished."""
-        return None, list(items)
+        return None, [], list(items)
 
     def lost(self, item: Any) -> Any:  # noqa: ANN401
         """End the run: nothing can stand for the item's result."""
@@ -133,19 +136,33 @@ class Ledger:
         """Whether items are to be tried in a worker that does nothing else."""
         return bool(self._suspects)
 
-    def take_suspect(self) -> Part:
-        """Give the next items that are to be run apart."""
-        return self._suspects.popleft()
+    def suspects_for(self, lane: int) -> bool:
+        """Tell whether some of them are for the worker of this lane."""
+        return any(part.lane in (lane, ANY_LANE) for part in self._suspects)
+
+    def take_suspect(self, lane: int) -> Part | None:
+        """Give the worker of a lane the next items that are to be run apart, if it may have them.
+
+        What is of one lane stays there: two workers must not ask one host.
+        """
+        return self._first_of(self._suspects, lane)
+
+    @staticmethod
+    def _first_of(line: deque[Part], lane: int) -> Part | None:
+        for part in line:
+            if part.lane in (lane, ANY_LANE):
+                line.remove(part)
+                return part
+        return None
 
     def take(self, count: int, lane: int = 0) -> Part | None:
         """Give up to ``count`` items to the worker of a lane; None when there are none for it now.
 
         There may be none left, or no room for them.
         """
-        for part in self._again:
-            if part.lane in (lane, ANY_LANE):
-                self._again.remove(part)
-                return part
+        part = self._first_of(self._again, lane)
+        if part is not None:
+            return part
         count = min(count, self._window - self._held, self._largest)
         if count <= 0 or self._closed or self._source.exhausted:
             return None
@@ -176,13 +193,12 @@ class Ledger:
 
     def died(self, part: Part) -> None:
         """A worker died with this part in hand: keep what was finished, line up the rest again."""
-        result, rest = self._recovery.salvage(part.items)
+        result, finished, rest = self._recovery.salvage(part.items)
         if result is not None:
             part.batch.results.append((part.place, result))
         deaths = part.deaths + 1
-        if len(rest) < len(part.items):
-            left = set(map(id, rest))
-            self._source.finished([item for item in part.items if id(item) not in left])
+        if finished:
+            self._source.finished(finished)
         if rest and deaths < DEATHS_TO_SUSPECT:
             self._line_up(self._again, Part(part.batch, rest, part.place, deaths, part.lane))
         elif len(rest) == 1 and deaths >= DEATHS_TO_LOSE:

@@ -14,13 +14,13 @@ from typing import Final
 
 from crawler.batches import Batch, Order
 from crawler.fetch import begin, unsent
-from crawler.politeness import host_of
 from crawler.pool_worker import Desk
 from crawler.record import ErrorClass, Record, Target
 from crawler.retry import Attempt, retry_after_s
 from crawler.robots import Robots
 from crawler.station import Job, Station, Tools
 from crawler.turnstile import Host, Turnstile
+from crawler.urls import host_of
 
 _PAUSING: Final = frozenset((429, 503))
 """With Retry-After they speak for the host, not for one URL (RFC 6585; RFC 9110, 15.6.4)."""
@@ -44,13 +44,18 @@ class PoliteStation(Station):
 
     def _line_up(self, targets: Sequence[Target], batch: Batch) -> None:
         for target in targets:
-            self._turnstile.add(self._host(target), Job(target, batch))
+            name = host_of(target.url)
+            begun = None if name else begin(self._plan, target, 1)
+            if isinstance(begun, Record):  # no URL, no host: no limit either
+                self._record(batch, target, begun)
+            else:
+                self._turnstile.add(self._host(name, target), Job(target, batch))
 
     def _line_up_again(self, job: Job) -> None:
-        self._turnstile.add_first(self._host(job.target), job)
+        self._turnstile.add_first(self._host(host_of(job.target.url), job.target), job)
 
-    def _host(self, target: Target) -> Host[Job]:
-        host = self._turnstile.host(host_of(target.url))
+    def _host(self, name: str, target: Target) -> Host[Job]:
+        host = self._turnstile.host(name)
         if self._rules.robots and self._robots.is_news(host.name):
             self._turnstile.pause(host, float("inf"))
             task = self._loop.create_task(self._read_robots(host, target))
@@ -63,7 +68,7 @@ class PoliteStation(Station):
         try:
             async with self._robots_at_once:
                 delay_s = await self._robots.read(host.name, target.url)
-            host.delay_s = max(host.delay_s, delay_s)
+            host.crawl_delay_s = delay_s
             self._turnstile.resume(host)
             self._go_on()
         except Exception as exc:
@@ -113,18 +118,19 @@ class PoliteStation(Station):
     def _attempted(
         self, target: Target, record: Record, retry_after: str | None, pause_s: float | None
     ) -> None:
-        host = self._turnstile.host(host_of(target.url))
+        asked = self._turnstile.host(host_of(target.url))
+        answered = self._turnstile.host(host_of(record.final_url or target.url))  # by redirects
         if record.status in _PAUSING:
             asked_s = retry_after_s(retry_after)
             if asked_s is not None:
-                self._turnstile.pause(host, min(asked_s, self._settings.retry_after_max_s))
+                self._turnstile.pause(answered, min(asked_s, self._settings.retry_after_max_s))
         if pause_s:
-            self._turnstile.pause(host, pause_s)
+            self._turnstile.pause(answered, pause_s)
         if record.error in _FAILURES or record.status in _FAILING_STATUSES:
-            host.failed(time.monotonic())
+            answered.failed(time.monotonic())
         elif record.status is not None:
-            host.succeeded(record.elapsed_ms)
-        self._turnstile.end(host)
+            answered.succeeded(record.elapsed_ms)
+        self._turnstile.end(asked)
 
     def _wake_at(self, moment_s: float | None) -> None:
         """Go on at the moment when the next host may be asked."""

@@ -57,16 +57,3 @@ class Politeness:
             raise UsageError(f"--jitter is {self.jitter:g}: give a share from 0 to 1, as 50%")
         if not 0 <= self.delay_s < float("inf") or not 0 < self.breaker_pause_s < float("inf"):
             raise UsageError("--delay and --breaker-pause are times, as 500ms or 10s")
-
-
-def host_of(url: str) -> str:
-    """Give the host and port that a URL names, lower case, without user and password.
-
-    What is no URL gives the empty text: it will not be requested.
-    """
-    _, mark, rest = url.partition("://")
-    if not mark:
-        return ""
-    for end in "/?#":
-        rest = rest.partition(end)[0]
-    return rest.rpartition("@")[2].lower()

@@ -220,8 +220,9 @@ class Pool:
             return
         quarantine = self._quarantine(ledger)
         for member in self._members:
-            if ledger.suspects_wait and not member.parts:
-                self._give(member, ledger.take_suspect())
+            suspect = None if member.parts else ledger.take_suspect(member.lane)
+            if suspect is not None:
+                self._give(member, suspect)
         hungry = [m for m in self._members if m is not quarantine and not m.has_suspect]
         while hungry:  # in turn, so that what is due at the same time is not all one worker's
             hungry = [member for member in hungry if self._serve(member, ledger)]
@@ -235,9 +236,8 @@ class Pool:
 
     def _quarantine(self, ledger: Ledger) -> Member | None:
         """Choose the worker that gets no other items, because suspects wait for it to be idle."""
-        if not ledger.suspects_wait:
-            return None
-        return min(self._members, key=lambda member: len(member.parts))
+        fit = [member for member in self._members if ledger.suspects_for(member.lane)]
+        return min(fit, key=lambda member: len(member.parts), default=None)
 
     def _give(self, member: Member, part: Part) -> None:
         assert member.channel is not None

@@ -34,6 +34,8 @@ WARMUP: Final = "warmup"
 ARM: Final = "arm"
 """The carried column in which an A/B benchmark says which side a request belongs to: A or B."""
 
+DUPLICATE_OF: Final = "duplicate_of"
+"""The carried column in which a duplicate's record names the target that it was answered from."""
 PAGE: Final = "page"
 NEXT: Final = "next"
 """The carried columns of a run that follows pages: the number of a page, and the next one's URL."""

@@ -46,25 +46,36 @@ class LogRecovery:
                 self._mark_offsets.append(log_size(self._log.path))
             yield target
 
-    def salvage(self, items: Sequence[Target]) -> tuple[BatchResult | None, list[Target]]:
-        """Find what the log holds of ``items``; give that as a result, and the other items."""
+    def salvage(
+        self, items: Sequence[Target]
+    ) -> tuple[BatchResult | None, list[Target], list[Target]]:
+        """Find what the log holds of ``items``; give that as a result, what is done, and the rest.
+
+        A target some of whose pages are there goes on with the next one.
+        """
         if self._log is None:
-            return None, list(items)
+            return None, [], list(items)
         seqs = {target.seq for target in items}
         mark = bisect_right(self._mark_seqs, min(seqs)) - 1
         lines = recorded(
             self._log.path, self._order.run, seqs, offset=self._mark_offsets[max(0, mark)]
         )
-        found, rest = list[tuple[Record, bytes]](), list[Target]()
+        found, finished, rest = list[tuple[Record, bytes]](), list[Target](), list[Target]()
         for target in items:
             rows = _rows_of(target, lines)
             found += rows
-            if not rows:
-                rest.append(target)
-            elif self._pager is not None:
-                further = self._pager.further(target, rows[-1][0])
-                rest += () if further is None else (further,)
-        return self._result(found) if found else None, rest
+            further = self._further(target, rows)
+            if further is None:
+                finished.append(target)
+            else:
+                rest.append(further)
+        return self._result(found) if found else None, finished, rest
+
+    def _further(self, target: Target, rows: list[tuple[Record, bytes]]) -> Target | None:
+        """Give what is left of a target of which the log has these rows."""
+        if not rows:
+            return target
+        return None if self._pager is None else self._pager.further(target, rows[-1][0])
 
     def lost(self, item: Target) -> BatchResult:
         """Record a target that was in hand at too many deaths as ``worker_lost``."""

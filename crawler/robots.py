@@ -7,7 +7,6 @@ is disallowed. At most 500 kB of it count, and five redirects are followed, as t
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from protego import Protego
 
@@ -48,12 +47,7 @@ class Robots:
 
         An exchange that fails makes no error: nothing is allowed then.
         """
-        try:
-            wire = wire_url(url)
-        except InvalidUrl:  # it is recorded as such, and the host is met again
-            del self._rules[host]
-            return 0.0
-        rules = Protego.parse(await self._text(join(wire.url, "/robots.txt")))
+        rules = Protego.parse(await self._text(join(wire_url(url).url, "/robots.txt")))
         self._rules[host] = rules
         delay_s = rules.crawl_delay(self._agent)
         return min(float(delay_s or 0.0), _MOST_DELAY_S)
@@ -61,8 +55,9 @@ class Robots:
     async def _text(self, url: str) -> str:
         for _ in range(_REDIRECTS + 1):
             timeout_s = min(_TIMEOUT_S, self._settings.timeout_s)
+            headers = self._profile.neutral_headers
             request = Request(
-                url, "GET", self._profile.neutral_headers, None, timeout_s, False, keep=True
+                url, "GET", headers, None, timeout_s, False, keep=True, most_bytes=MOST_BYTES
             )
             reply = await self._engine.exchange(request)
             if reply.status is None or (reply.error is not None and reply.error != "too_large"):
@@ -78,12 +73,9 @@ class Robots:
             return _NOTHING
         if reply.status != 200 or reply.kept is None:
             return _ALL
-        return reply.kept.body.read()[:MOST_BYTES].decode("utf-8", "replace")
+        return reply.kept.body.read()[:MOST_BYTES].decode("utf-8-sig", "replace")
 
     def allow(self, host: str, url: str) -> bool:
-        """Tell whether a URL may be requested; what is no URL is somebody else's business."""
+        """Tell whether a URL may be requested: nothing, as long as the host's rules are unread."""
         rules = self._rules.get(host)
-        if rules is None:
-            return True
-        path = urlsplit(url)._replace(fragment="").geturl()
-        return bool(rules.can_fetch(path, self._agent))
+        return rules is not None and bool(rules.can_fetch(wire_url(url).url, self._agent))

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from crawler.politeness import host_of
 from crawler.record import Target
 from crawler.source import Source
+from crawler.urls import host_of
 
 _READ_TOGETHER: Final = 2048
 _OF_A_HOST: Final = 4
@@ -87,7 +87,10 @@ class Spread:
             name = host_of(target.url)
             queue = self._hosts[name]
             queue.out -= 1
-            self._line_up(self._lane(name), queue)
+            if queue.out or queue.waiting:
+                self._line_up(self._lane(name), queue)
+            else:
+                del self._hosts[name]
 
     def _read(self, line: deque[_Queue]) -> None:
         """Read ahead some more, and as far as there is room while the line has nobody."""

@@ -31,6 +31,9 @@ are reused then. With a thousand hosts that saves a sixth of the CPU."""
 _PROBES: Final = 3
 """A breaker that half-opened in vain so many times stays open for the rest of the run."""
 
+_HOSTS_LEAST: Final = 10_000
+"""Fewer hosts are all kept, 2 KB each."""
+
 _OUT, _READY, _TIMED = range(3)
 
 
@@ -48,6 +51,10 @@ class Rate:
     def opens_s(self) -> float:
         """The moment from which the next request may begin."""
         return self._theory_s - self._burst_s
+
+    def rested(self, now_s: float) -> bool:
+        """Whether a whole burst may begin."""
+        return self._theory_s <= now_s
 
     def take(self, now_s: float) -> None:
         """Count a request that begins now."""
@@ -68,7 +75,7 @@ class Host(Generic[J]):
         "_rate",
         "_rules",
         "counted",
-        "delay_s",
+        "crawl_delay_s",
         "given_up",
         "in_flight",
         "jobs",
@@ -82,7 +89,7 @@ class Host(Generic[J]):
         self.name = name
         self.jobs: deque[J] = deque()
         self.in_flight = 0
-        self.delay_s = rules.delay_s
+        self.crawl_delay_s = 0.0
         self.paused_until_s = -inf
         self.given_up = False
         self.turns = 0
@@ -121,9 +128,16 @@ class Host(Generic[J]):
         self.in_flight += 1
         if self._rate is not None:
             self._rate.take(now_s)
-        if self.delay_s:
+        if self._rules.delay_s or self.crawl_delay_s:
             spread = self._rules.jitter * (2 * self._draw() - 1)
-            self._next_s = now_s + self.delay_s * (1 + spread)
+            self._next_s = now_s + max(self._rules.delay_s * (1 + spread), self.crawl_delay_s)
+
+    def is_as_new(self, now_s: float) -> bool:
+        """Whether nothing has to be kept of it: one that is met anew would be treated alike."""
+        busy = self.jobs or self.in_flight or self.place != _OUT
+        learnt = self._failures or self._probing or self._adaptive or self.crawl_delay_s
+        rested = self._rate is None or self._rate.rested(now_s)
+        return not (busy or learnt) and rested and self.opens_s <= now_s
 
     def succeeded(self, elapsed_ms: float) -> None:
         """Note a reply that was fine: a breaker closes."""
@@ -168,13 +182,22 @@ class Turnstile(Generic[J]):
         self._order = itertools.count()
         self._rate = None if rules.rate_per_s is None else Rate(rules.rate_per_s, rules.burst)
         self.runnable = 0
+        self._look_over_at = _HOSTS_LEAST
 
     def host(self, name: str) -> Host[J]:
         """Give a host, a new one where it was not heard of."""
         host = self._hosts.get(name)
         if host is None:
+            if len(self._hosts) >= self._look_over_at:
+                self._forget()
             host = self._hosts[name] = Host(name, self._rules, self._draw)
         return host
+
+    def _forget(self) -> None:
+        """Let go of hosts of which nothing has to be kept: a list may have millions."""
+        now_s = self._clock()
+        self._hosts = {n: host for n, host in self._hosts.items() if not host.is_as_new(now_s)}
+        self._look_over_at = max(_HOSTS_LEAST, 2 * len(self._hosts))
 
     def add(self, host: Host[J], job: J) -> None:
         """Line a job up behind the host's others."""
@@ -192,7 +215,7 @@ class Turnstile(Generic[J]):
         while self._timed and self._timed[0][0] <= now_s:
             host = heapq.heappop(self._timed)[-1]
             host.place = _OUT
-            self._look(host)
+            self._look(host, now_s)
         if self._rate is not None and self._rate.opens_s > now_s:
             return None
         while self._ready:
@@ -203,7 +226,7 @@ class Turnstile(Generic[J]):
                 job = host.jobs.popleft()
                 self._begin(host, now_s)
                 return host, job
-            self._look(host)
+            self._look(host, now_s)
         return None
 
     def _begin(self, host: Host[J], now_s: float) -> None:
@@ -246,8 +269,8 @@ class Turnstile(Generic[J]):
             while host.jobs:
                 yield host.jobs.popleft()
 
-    def _look(self, host: Host[J]) -> None:
-        """Put a host where it belongs now."""
+    def _look(self, host: Host[J], now_s: float | None = None) -> None:
+        """Put a host where it belongs now, by one look at the clock where there are many steps."""
         if host.place == _READY:
             self.runnable -= host.counted
             host.counted = min(len(host.jobs), host.room)
@@ -256,7 +279,7 @@ class Turnstile(Generic[J]):
         if host.place == _TIMED or not host.jobs or host.room <= 0:
             return
         opens_s = host.opens_s
-        if opens_s <= self._clock():
+        if opens_s <= (self._clock() if now_s is None else now_s):
             host.place = _READY
             host.counted = min(len(host.jobs), host.room)
             self.runnable += host.counted

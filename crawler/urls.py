@@ -75,6 +75,17 @@ def wire_url(text: str) -> WireUrl:
     return _any_url(text.strip(BLANKS))
 
 
+def host_of(url: str) -> str:
+    """Give the host and port that a request for a URL goes to, however they are written.
+
+    What is no URL gives the empty text: it will not be requested.
+    """
+    try:
+        return wire_url(url).origin.partition("://")[2]
+    except InvalidUrl:
+        return ""
+
+
 def is_ordinary(text: str) -> bool:
     """Tell whether ``wire_url`` would leave ``text`` as it is, for less than it costs."""
     ordinary = _ORDINARY.fullmatch(text)

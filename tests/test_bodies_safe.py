@@ -6,15 +6,22 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from crawler import crawl as fetch
 from crawler import read_bodies
-from crawler.bodies.appender import settle_end
+from crawler.bodies.appender import Appender, end_path, settle_end
+from crawler.bodies.names import NamePattern
 from crawler.bodies.preparing import prepare
+from crawler.bodies.rows import decode_body, encode_body
+from crawler.body import Body
 from crawler.body_plan import Bodies
-from crawler.errors import LogError
+from crawler.engines.base import Kept, Request
+from crawler.errors import LogError, UsageError
+from crawler.record import Record
 from tests.conftest import crawl, records_of
 from tests.raw_server import RawServer, answers
 from tests.test_bodies import FILES, listed, reply
@@ -178,7 +185,7 @@ def test_a_file_cut_at_any_byte_of_its_last_bodies_is_cut_to_whole_ones(
     assert len(ends) >= 2
     for cut in range(ends[-2], len(whole)):
         path.write_bytes(whole[:cut])
-        prepare(plan, (), resumed=True)
+        prepare(plan, resumed=True)
         settle_end(path)
         most = max(end for end in ends if end <= cut)
         assert path.read_bytes() == whole[:most], cut
@@ -200,3 +207,87 @@ def ends_of_blocks(path: Path) -> list[int]:
         return [at + 1 for at, byte in enumerate(data) if byte == 10]
     starts = [at for at in range(len(data)) if data.startswith(b"\x1f\x8b\x08", at)]
     return [*starts[1:], len(data)]
+
+
+def test_a_note_of_another_file_is_not_believed(demo, tmp_path) -> None:
+    """Rows that were put into a file by other means stay, and nobody's FILE.end is removed."""
+    a, b = (Bodies(file=str(tmp_path / name)) for name in ("a.jsonl", "b.jsonl"))
+    fetch([f"{demo}/novel/1"], bodies=a, out=tmp_path / "a.log")
+    whole = (tmp_path / "a.jsonl").read_bytes()
+    appender = Appender(tmp_path / "b.jsonl")
+    appender.append(whole)
+    appender.close()
+    assert end_path(tmp_path / "b.jsonl").exists()
+    (tmp_path / "t").write_bytes(whole * 3)
+    (tmp_path / "t").replace(tmp_path / "b.jsonl")
+    fetch([f"{demo}/novel/2"], bodies=b, out=tmp_path / "b.log")
+    assert len(list(read_bodies(tmp_path / "b.jsonl"))) == 4
+    end_path(tmp_path / "a.jsonl").write_text("precious\n")
+    with pytest.raises(UsageError, match="in the way"):
+        fetch([f"{demo}/novel/2"], bodies=a, out=tmp_path / "c.log")
+    assert end_path(tmp_path / "a.jsonl").read_text() == "precious\n"
+
+
+def test_a_column_may_be_named_as_that_of_duplicates(demo, tmp_path) -> None:
+    """Its bodies stay when the run's failures are redone."""
+    (tmp_path / "l.csv").write_text(
+        f"url,duplicate_of\n{demo}/flaky?times=1&key=dup,x\n{demo}/novel/2,y\n"
+    )
+    arguments = (
+        "--urls", "l.csv", "--keep", "duplicate_of", "--bodies", "b.jsonl", "--retries", "0",
+        "--out", "r.log", "--summary", "none",
+    )  # fmt: skip
+    crawl(*arguments, cwd=tmp_path)
+    assert crawl(*arguments, "--retry-failed", cwd=tmp_path).returncode == 0
+    assert [body.status for body in read_bodies(tmp_path / "b.jsonl")] == [200, 200]
+
+
+def test_one_place_for_both_is_refused_at_once(tmp_path) -> None:
+    """Not waited for, as if another run had it."""
+    done = crawl(
+        "http://127.0.0.1:9/", "--out", "x.jsonl", "--bodies", str(tmp_path / "x.jsonl"), "--wait",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, "the records go there" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["{path}{index}", "{path}-{index}-{host}{ext}", "{index}{path}", "{path}{index}{ext}"],
+)
+def test_names_are_told_apart_by_their_number(pattern: str) -> None:
+    """A number that runs into other values is not enough: another is added."""
+    names = NamePattern.parse(pattern, 0)
+    values = [("x1", "1"), ("x", "11"), ("x-1", "1"), ("x", "1-1"), ("1", "x")]
+    of: dict[str, set[int]] = {}
+    for n in (1, 11, 111):
+        for path, host in values:
+            name = names.fill({"path": path, "host": host, "index": n, "ext": ".a"}, "")
+            of.setdefault(name, set()).add(n)
+    assert all(len(numbers) == 1 for numbers in of.values())
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{index:08d}-{host}-{sha1:8}{ext}", "{host}/{index:04d}{ext}", "{index}.json"]
+)
+def test_a_number_that_stands_apart_is_enough(pattern: str) -> None:
+    """Nothing is added to such a name."""
+    values: dict[str, str | int] = {"host": "h", "sha1": "a" * 40, "index": 7, "ext": ".txt"}
+    assert NamePattern.parse(pattern, 0).fill(values, "").count("7") == 1
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "utf-7", "rot13", "zip"])
+def test_only_charsets_of_texts_are_decoded(charset: str) -> None:
+    """A server's word is no reason to run what takes the square of a body's length."""
+    body = Body()
+    body.write(b"b" * 200_000)
+    kind = (("Content-Type", f"text/html; charset={charset}"),)
+    kept = Kept(Request("http://a/", "GET", (), None, 1.0), "HTTP/1.1 200 OK", kind, body)
+    record = Record(
+        "run", 0, "http://a/", "GET", 200, None, None, "", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+        200_000, 1, None, None, None, False,
+    )  # fmt: skip
+    began_s = time.process_time()
+    saved = decode_body(encode_body(record, kept, Bodies(file="x.jsonl")))
+    assert time.process_time() - began_s < 1
+    assert saved.text == "b" * 200_000

@@ -22,7 +22,7 @@ class Remembering:
 
     def salvage(self, items):
         done = [item for item in items if item < self.done_below]
-        return (done or None), [item for item in items if item >= self.done_below]
+        return (done or None), done, [item for item in items if item >= self.done_below]
 
     def lost(self, item):
         return [f"lost {item}"]
@@ -81,7 +81,7 @@ def die_until_alone(ledger: Ledger, guilty: object) -> int:
     """Let every part that holds ``guilty`` die and all others end; count the deaths."""
     deaths = 0
     while True:
-        part = ledger.take_suspect() if ledger.suspects_wait else ledger.take(100)
+        part = ledger.take_suspect(0) if ledger.suspects_wait else ledger.take(100)
         if part is None:
             return deaths
         if guilty in part.items:
@@ -108,11 +108,26 @@ def test_parts_of_a_batch_come_together_in_order() -> None:
         part = ledger.take(8)
         assert part is not None
         ledger.died(part)
-    halves = [ledger.take_suspect(), ledger.take_suspect()]
-    assert all(half.suspect for half in halves)
+    halves = [half for half in (ledger.take_suspect(0), ledger.take_suspect(0)) if half]
+    assert [half.suspect for half in halves] == [True, True]
     for half in reversed(halves):
         ledger.finish(half, half.items)
     assert drain(ledger) == list(range(8))
+
+
+def test_suspects_stay_in_their_lane() -> None:
+    """A host's targets are never in two workers' hands, however often one dies."""
+    source = Direct(range(4))
+    source.lanes = 2
+    ledger = Ledger(source, window=4, recovery=NoRecovery())
+    for _ in range(DEATHS_TO_SUSPECT):
+        part = ledger.take(4, 1)
+        assert part is not None
+        ledger.died(part)
+    assert ledger.suspects_wait
+    assert (ledger.suspects_for(0), ledger.suspects_for(1)) == (False, True)
+    assert ledger.take_suspect(0) is None
+    assert ledger.take_suspect(1) is not None
 
 
 def test_deaths_of_many_do_not_lose_anybody() -> None:
@@ -122,9 +137,10 @@ def test_deaths_of_many_do_not_lose_anybody() -> None:
         part = ledger.take(4)
         assert part is not None
         ledger.died(part)
-    ledger.died(ledger.take_suspect())
-    while ledger.suspects_wait:
-        part = ledger.take_suspect()
+    suspect = ledger.take_suspect(0)
+    assert suspect is not None
+    ledger.died(suspect)
+    while (part := ledger.take_suspect(0)) is not None:
         ledger.finish(part, part.items)
     assert sorted(drain(ledger)) == [0, 1, 2, 3]
 
@@ -179,7 +195,7 @@ def test_every_item_has_one_result_whatever_happens(count, window, done_below, o
     out: list[Part] = []
     given_out: list[object] = []
     while not ledger.done:
-        part = ledger.take_suspect() if ledger.suspects_wait else ledger.take(dice.randint(1, 9))
+        part = ledger.take_suspect(0) if ledger.suspects_wait else ledger.take(dice.randint(1, 9))
         if part is not None:
             out.append(part)
         if out and (part is None or dice.random() < 0.6):

@@ -23,7 +23,8 @@ from crawler.reorder import Reorder
 from crawler.source import Direct
 from crawler.spread import Spread
 from tests.conftest import assert_each_once, command, crawl, records_of
-from tests.raw_server import RawServer, answers
+from tests.raw_server import Peer, RawServer, answers
+from tests.test_bodies import reply
 
 Line = dict[str, Any]
 
@@ -355,3 +356,74 @@ def test_robots_of_many_hosts_are_read_a_few_at_a_time(server, tmp_path) -> None
     lines = [line for of_host in by_host(access).values() for line in of_host]
     assert Counter(line["target"] for line in lines) == {"/robots.txt": 300, "/novel/1": 300}
     assert most_in_flight([x for x in lines if x["target"] == "/robots.txt"]) <= 4
+
+
+def test_a_line_that_is_no_url_opens_no_host(tmp_path) -> None:
+    """It is recorded as such; the host's robots.txt is read all the same, and the run goes on."""
+    robots = reply(b"\xef\xbb\xbfUser-agent: *\nDisallow: /secret\n")
+    page = reply(b"fine")
+
+    def play(peer: Peer) -> None:
+        while request := peer.read_request():
+            peer.send(robots if b" /robots.txt " in request else page)
+
+    with RawServer(play) as raw:
+        host = raw.url.partition("://")[2]
+        urls = [f"ftp://{host}/x", f"http://us[er@{host}/y", f"{raw.url}/secret/1", f"{raw.url}/a"]
+        (tmp_path / "l.txt").write_bytes(
+            "\n".join([*urls, f"{raw.url}/n"]).encode() + f"\n{raw.url}/caf".encode() + b"\xe9\n"
+        )
+        done = crawl(
+            "--urls", "l.txt", "--robots", "--out", "r.log", "--max-errors", "9", "--max-body",
+            "20", cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert not any(b"secret" in request for request in raw.requests)
+    records = sorted(records_of(tmp_path / "r.log"), key=lambda record: record["seq"])
+    bad = "invalid_url"
+    assert [record["error"] for record in records] == [bad, None, "blocked", None, None, bad]
+
+
+def test_a_host_is_one_however_it_is_written(server, tmp_path) -> None:
+    """Spellings of a name and port share their limit."""
+    demo, log = server
+    port = demo.url.rpartition(":")[2]
+    hosts = (f"127.0.0.1:{port}", f"127.0.0.1:0{port}", f"me:pw@127.0.0.1:{port}")
+    listed(
+        tmp_path / "l.txt", [f"http://{h}/novel/1?delay=30ms&{n}" for n in range(4) for h in hosts]
+    )
+    done = crawl("--urls", "l.txt", "--per-host", "1", "--out", "r.log", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line for lines in by_host(log).values() for line in lines]
+    assert (len(lines), most_in_flight(lines)) == (12, 1)
+
+
+def test_who_answered_is_paused_and_not_who_redirected(tmp_path) -> None:
+    """Retry-After is of the host that said it, at the end of a redirect too."""
+    came: list[tuple[str, float]] = []
+
+    def busy(peer: Peer) -> None:
+        while request := peer.read_request():
+            came.append(("busy", time.monotonic()))
+            first = b" /first " in request
+            peer.send(reply(b"", b"Retry-After: 1", status=b"429 Slow") if first else reply(b"x"))
+
+    with RawServer(busy) as other:
+
+        def leads(peer: Peer) -> None:
+            while request := peer.read_request():
+                came.append(("leads", time.monotonic()))
+                location = b"Location: " + other.url.encode() + b"/first"
+                away = b" /go " in request
+                peer.send(reply(b"", location, status=b"302 Found") if away else reply(b"x"))
+
+        with RawServer(leads) as raw:
+            urls = [f"{raw.url}/go", *(f"{raw.url}/{n}" for n in range(4))]
+            urls += [f"{other.url}/{n}" for n in range(4)]
+            rules = Politeness(per_host=1, delay_s=0.1)
+            fetch(urls, polite=rules, processes=0, retries=0)
+    said_s = next(at for name, at in came if name == "busy")
+    later = [at - said_s for name, at in came if name == "busy" and at > said_s + 0.05]
+    assert min(later) > 0.9
+    own = [at - said_s for name, at in came if name == "leads" and at > said_s]
+    assert min(own) < 0.5

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from crawler.concurrency import Adaptive
 from crawler.errors import UsageError
-from crawler.politeness import Politeness, host_of
+from crawler.politeness import Politeness
 from crawler.rate_limit import MOST_S, pause_asked_s
 from crawler.turnstile import Turnstile
+from crawler.urls import host_of
 
 
 class Clock:
@@ -23,6 +24,11 @@ class Clock:
         self.now_s = 1000.0
 
     def __call__(self) -> float:
+        return self.now_s
+
+    def going_on(self) -> float:
+        """The time, which goes on by a microsecond a look."""
+        self.now_s += 1e-6
         return self.now_s
 
 
@@ -107,6 +113,53 @@ def test_a_delay_stands_between_two_requests_to_a_host_and_no_other() -> None:
     """Hosts do not wait for each other's delays."""
     begun = run_through(Politeness(delay_s=1.0), ["a", "a", "a", "b"])
     assert begun == [(0.0, "a"), (0.0, "b"), (1.0, "a"), (2.0, "a")]
+
+
+def test_a_crawl_delay_is_kept_whatever_the_jitter() -> None:
+    """The host's own word is the least; only the user's delay varies."""
+    clock = Clock()
+    rules = Politeness(delay_s=0.5, jitter=1.0)
+    turnstile: Turnstile[str] = Turnstile(rules, clock=clock, draw=lambda: 0.0)
+    host = turnstile.host("a")
+    host.crawl_delay_s = 1.0
+    turnstile.add(host, "1")
+    turnstile.add(host, "2")
+    assert turnstile.take() == (host, "1")
+    turnstile.end(host)
+    assert turnstile.take() is None
+    assert turnstile.opens_s == clock.now_s + 1.0
+
+
+def test_hosts_of_which_nothing_is_to_be_kept_are_forgotten() -> None:
+    """A list may have a million of them; one that is paused stays."""
+    clock = Clock()
+    turnstile: Turnstile[str] = Turnstile(Politeness(per_host_rate_per_s=10), clock=clock)
+    turnstile.pause(turnstile.host("paused"), 1e6)
+    for n in range(50_000):
+        host = turnstile.host(str(n))
+        turnstile.add(host, "job")
+        assert turnstile.take() == (host, "job")
+        turnstile.end(host)
+        clock.now_s += 0.01
+    assert len(turnstile._hosts) < 25_000
+    assert turnstile.host("paused").paused_until_s > clock.now_s
+
+
+def test_a_clock_that_goes_on_meanwhile_turns_nobody_round() -> None:
+    """A host whose moment comes between two looks at the clock begins, or waits."""
+    clock = Clock()
+    turnstile: Turnstile[str] = Turnstile(Politeness(delay_s=1.0), clock=clock.going_on)
+    host = turnstile.host("a")
+    for job in ("1", "2"):
+        turnstile.add(host, job)
+    assert turnstile.take() == (host, "1")
+    turnstile.end(host)
+    clock.now_s = turnstile.opens_s or 0.0
+    turnstile.pause(host, 2.5e-6)
+    for _ in range(100):
+        if turnstile.take() is not None:
+            return
+    raise AssertionError("it never began")
 
 
 def test_a_pause_holds_one_host_back() -> None:
@@ -200,13 +253,15 @@ def test_adaptive_concurrency_follows_the_latency() -> None:
     ("url", "host"),
     [
         ("http://me:pw@A.example:81/x@y", "a.example:81"),
-        ("https://a.example?q=//b", "a.example"),
+        ("https://a.example?q=//b", "a.example:443"),
+        ("http://a.example:080/", "a.example:80"),
+        ("http://bücher.example/", "xn--bcher-kva.example:80"),
         ("http://[::1]:80#x", "[::1]:80"),
         ("no url", ""),
     ],
 )
 def test_a_url_names_its_host(url: str, host: str) -> None:
-    """Name and port, lower case, without user and password."""
+    """Name and port, however they are written, without user and password."""
     assert host_of(url) == host
 
 

@@ -14,11 +14,14 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from crawler.errors import UsageError
 from crawler.log import cannot, write_or_take_back
 
 PENDING_BYTES: Final = 4_000_000
 """What waits to be appended is written once it is so large together."""
-_END: Final = struct.Struct("<Q")
+_NOTE: Final = struct.Struct("<8sQQ")
+_MAGIC: Final = b"crawlend"
+"""A note begins so, and names the file that it is of: a copy of that is another one."""
 
 
 def end_path(path: Path) -> Path:
@@ -47,7 +50,7 @@ class Appender:
             try:
                 start = self._cut_to_end()
                 write_or_take_back(self._fd, start, block)
-                os.pwrite(self._end_fd, _END.pack(start + len(block)), 0)
+                self._note(start + len(block))
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as exc:
@@ -62,20 +65,49 @@ class Appender:
 
     def _cut_to_end(self) -> int:
         """Cut off what lies beyond the noted end; give the size that is left."""
-        size, note = os.fstat(self._fd).st_size, os.pread(self._end_fd, _END.size, 0)
-        if len(note) < _END.size:  # the file was there before: all of it counts
-            os.pwrite(self._end_fd, _END.pack(size), 0)
+        about, note = os.fstat(self._fd), os.pread(self._end_fd, _NOTE.size, 0)
+        size, end = about.st_size, _end_of(note, about.st_ino)
+        if end is None:  # the file was there before: all of it counts
+            self._note(size)
             return size
-        (end,) = _END.unpack(note)
         if size > end:
             os.ftruncate(self._fd, end)
-            return int(end)
+            return end
         return size
+
+    def _note(self, end: int) -> None:
+        os.pwrite(self._end_fd, _NOTE.pack(_MAGIC, os.fstat(self._fd).st_ino, end), 0)
 
     def close(self) -> None:
         """Close this process's descriptors."""
         os.close(self._fd)
         os.close(self._end_fd)
+
+
+def _end_of(note: bytes, inode: int) -> int | None:
+    """Read a note; None where it is none, or of another file."""
+    if len(note) != _NOTE.size:
+        return None
+    magic, noted, end = _NOTE.unpack(note)
+    return int(end) if (magic, noted) == (_MAGIC, inode) else None
+
+
+def forget_end(path: Path) -> bool:
+    """Remove the note that a run left which was killed; tell whether there was one.
+
+    Raises ``UsageError`` for a file that is no note: it is somebody's.
+    """
+    place = end_path(path)
+    try:
+        note = place.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise cannot("read", place, exc) from None
+    if note and not note.startswith(_MAGIC):
+        raise UsageError(f"--bodies {path}: {place} is in the way; give another file")
+    place.unlink()
+    return True
 
 
 def settle_end(path: Path) -> None:

@@ -96,7 +96,7 @@ class NamePattern:
         stem, end = _cut_extension(pattern)
         places = frozenset(name for name, _ in found)
         by_content = any(name in _LENGTHS and not form for name, form in found)
-        if not by_content and "index" not in places:
+        if not by_content and not _tells_apart(stem, end):
             stem += "-{index}"  # two bodies may not have one name
         return cls(stem, end, fanout, places, by_content)
 
@@ -115,6 +115,24 @@ class NamePattern:
         parts = [_part(part) for part in filled.split("/") if part]
         head = [digest[: self.fanout]] if self.fanout else []
         return "/".join((*head, *parts))
+
+
+def _tells_apart(stem: str, end: str) -> bool:
+    """Tell whether a name's ``{index}`` can be read back from it, so that no two names are alike.
+
+    It can where it stands first or last, and no digit or other value stands beside it.
+    """
+    pieces = _PLACE.split(stem)  # text, name, form, text, name, form, ..., text
+    texts, names = pieces[::3], pieces[1::3]
+    if "index" not in names or end.removeprefix("{ext}").partition("{")[1]:
+        return False
+    first = names[0] == "index" and _parts(texts[1][:1] if len(names) > 1 else "")
+    last = names[-1] == "index" and _parts(texts[-2][-1:] if len(names) > 1 else "")
+    return first or last if len(names) > 1 else True
+
+
+def _parts(character: str) -> bool:
+    return character != "" and not character.isalnum() and character != "_"
 
 
 def _cut_extension(pattern: str) -> tuple[str, str]:

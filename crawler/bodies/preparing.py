@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from crawler.bodies.appender import Appender, end_path, settle_end
+from crawler.bodies.appender import Appender, forget_end
 from crawler.bodies.names import NamePattern
 from crawler.bodies.packing import Packing, beginning, packing_of, unpacked
 from crawler.bodies.parquet import check_parquet, holds_bodies
@@ -27,23 +27,26 @@ _HEAD_BYTES: Final = 1 << 16
 _WARC_START: Final = b"WARC/1."
 
 
-def prepare(plan: Bodies, others: tuple[Path, ...], *, resumed: bool) -> None:
+def check_place(plan: Bodies, others: tuple[Path, ...]) -> None:
+    """Refuse a place that cannot be, or where one of the run's ``others`` is. ``UsageError``."""
+    NamePattern.parse(plan.name, plan.fanout)
+    if plan.file is not None:
+        _check_file(Path(plan.file), rows_path(plan), others)
+
+
+def prepare(plan: Bodies, *, resumed: bool) -> None:
     """Make the place ready; raises ``CrawlError`` where bodies cannot be written there.
 
-    ``others`` are the run's other files. The whole of a file is looked at only if a run of ours may
-    have left it torn.
+    The whole of a file is looked at only if a run of ours may have left it torn.
     """
-    NamePattern.parse(plan.name, plan.fanout)
     if plan.folder is not None:
         _prepare_folder(Path(plan.folder))
         return
     assert plan.file is not None
     path = rows_path(plan)
-    _check_place(Path(plan.file), path, others)
     _check_extras(plan, path)
     _check_is_ours(Path(plan.file), path, plan)
-    left = resumed or end_path(path).exists()
-    settle_end(path)
+    left = forget_end(path) or resumed
     if path.exists() and (left or not _ends_well(path, plan)):
         _cut_torn(path, plan)
     appender = Appender(path)
@@ -62,7 +65,7 @@ def _prepare_folder(folder: Path) -> None:
         raise UsageError(f"--save-bodies {folder}: it may not be written; check its permissions")
 
 
-def _check_place(file: Path, rows: Path, others: tuple[Path, ...]) -> None:
+def _check_file(file: Path, rows: Path, others: tuple[Path, ...]) -> None:
     taken = {other.resolve() for other in others}
     if {file.resolve(), rows.resolve()} & taken:
         raise UsageError(f"--bodies {file}: the records go there (--out); give another file")

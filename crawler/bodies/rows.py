@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from crawler.body_plan import Bodies
@@ -15,6 +17,11 @@ ROW_START: Final = b'{"run":"'
 """What every row begins with."""
 
 _CHARSET: Final = re.compile(r"(?i);\s*charset\s*=\s*\"?([\w.:\-]+)")
+
+_CHARSETS: Final = re.compile(
+    r"ascii|utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rut]|mac-\w+|tis-620|ptcp154|big5(hkscs)?"
+    r"|gb2312|gbk|gb18030|hz|johab|euc_\w+|shift_jis\w*|iso2022_\w+"
+)
 
 
 class SavedBody(NamedTuple):
@@ -110,10 +117,14 @@ def _bytes(row: dict[str, Any]) -> bytes:
 def _charset(content_type: str | None) -> str:
     """Give the charset that a Content-Type names, UTF-8 where it names none that is known."""
     found = _CHARSET.search(content_type or "")
-    if found is None:
-        return "utf-8"
+    return "utf-8" if found is None else _known(found[1])
+
+
+@lru_cache(maxsize=64)
+def _known(charset: str) -> str:
+    """Give a charset of texts. Python knows more: punycode takes the square of a text's length."""
     try:
-        "".encode(found[1])
+        name = codecs.lookup(charset).name
     except (LookupError, UnicodeError):
         return "utf-8"
-    return found[1]
+    return name if _CHARSETS.fullmatch(name) else "utf-8"

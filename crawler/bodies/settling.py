@@ -26,7 +26,7 @@ from crawler.body_plan import Bodies
 from crawler.codec import parse
 from crawler.files import whole_or_not
 from crawler.log import cannot, read_lines
-from crawler.record import page_number
+from crawler.record import DUPLICATE_OF, page_number
 
 Page = tuple[int, int]
 """A target's number, and that of one of its pages."""
@@ -57,7 +57,8 @@ def _newest(log: Path, run: str) -> Iterator[tuple[Page, str, str]]:
     """Yield page, place and digest of each record's body, "" where it has none, as logged."""
     for line in read_lines(log):
         row = parse(line)
-        if row["run"] == run and "duplicate_of" not in row:
+        is_duplicate = DUPLICATE_OF in row and row.get("attempts") == 0
+        if row["run"] == run and not is_duplicate:
             yield (row["seq"], page_number(row)), row.get("body") or "", row.get("sha256") or ""
 
 

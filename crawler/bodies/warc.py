@@ -29,8 +29,11 @@ PAGE: Final = "X-Crawl-Page"
 SHA256: Final = "X-Crawl-Sha256"
 """Whose record it is: extension fields, which other readers leave alone."""
 
-_SECRET: Final = re.compile(r"(?i)auth|cookie|token|secret|key|passw|session|signature")
-"""Names of headers whose values may be secrets: they are written as ``***``."""
+_TOLD: Final = re.compile(
+    r"(?i)user-agent|accept(-.*)?|content-(type|length|encoding|language)|range|if-.*|cache-control"
+    r"|pragma|referer|connection|host|te|expect|dnt|upgrade-insecure-requests|sec-fetch-.*"
+)
+"""Names of request headers whose values are no secrets; those of all others become ``***``."""
 _CODINGS: Final = frozenset(("content-encoding", "transfer-encoding", "content-length"))
 _KNOWN_MOST: Final = 100_000
 _REVISIT: Final = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
@@ -64,7 +67,7 @@ class WarcSink:
         kind, fields, block = self._response(record, kept)
         self._put(kind, identity, own + fields, block)
         beside = f"{own}WARC-Concurrent-To: {identity}\r\n"
-        self._put("request", self._new_id(), beside + _HTTP_REQUEST, _request(kept))
+        self._put("request", self._new_id(), beside + _HTTP_REQUEST, _request(record, kept))
         self._put("metadata", self._new_id(), beside + _FIELDS, _metadata(record))
         if self._size >= PENDING_BYTES:
             self.flush()
@@ -192,8 +195,8 @@ _BASE32: Final = [first + second for first in _LETTERS for second in _LETTERS]
 _SHIFTS: Final = tuple(range(150, -1, -10))
 
 
-def _request(kept: Kept) -> bytes:
-    _, _, rest = kept.request.url.partition("://")
+def _request(record: Record, kept: Kept) -> bytes:
+    _, _, rest = (record.final_url or record.url).partition("://")  # without a session's keys
     host, slash, path = rest.partition("/")  # of a URL that was sent: it has a path
     line = f"{kept.request.method} {slash}{path} HTTP/1.1\r\nHost: {host}\r\n"
     head = line.encode("utf-8", "surrogateescape") + _request_fields(kept.request.headers)
@@ -202,7 +205,7 @@ def _request(kept: Kept) -> bytes:
 
 @lru_cache(maxsize=256)
 def _request_fields(headers: Fields) -> bytes:
-    lines = [f"{name}: {'***' if _SECRET.search(name) else value}\r\n" for name, value in headers]
+    lines = [f"{name}: {value if _TOLD.fullmatch(name) else '***'}\r\n" for name, value in headers]
     return "".join((*lines, "\r\n")).encode("utf-8", "surrogateescape")
 
 

@@ -18,7 +18,7 @@ class Request(NamedTuple):
 
     ``headers`` are all that is sent beside what the engine itself must add. ``own_origin`` tells
     whether the session's credentials (client authentication) may go there. ``timeout_s`` bounds
-    the whole exchange.
+    the whole exchange, ``most_bytes`` its body where the run's limit does not.
     """
 
     url: str
@@ -28,6 +28,7 @@ class Request(NamedTuple):
     timeout_s: float
     own_origin: bool = True
     keep: bool = False
+    most_bytes: int | None = None
 
 
 class Kept(NamedTuple):

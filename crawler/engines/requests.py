@@ -205,7 +205,8 @@ class RequestsEngine:
         if body is not None:
             exchange.kept = _kept(request, response, body)
         sink = None if body is None else body.write
-        decoder = Decoder(coding, self._settings.max_body_bytes, sink)
+        most = request.most_bytes
+        decoder = Decoder(coding, self._settings.max_body_bytes if most is None else most, sink)
         try:
             for piece in _pieces(raw):
                 decoder.feed(piece)

@@ -146,6 +146,8 @@ class Transfer:
         for option, value in connection_options(self._profile, own_origin=request.own_origin):
             curl.setopt(option, value)
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        most = request.most_bytes
+        self._limit = self._settings.max_body_bytes if most is None else most
         keep = self._settings.keep_replies or request.keep
         curl.setopt(pycurl.WRITEFUNCTION, self._on_kept_body if keep else self._on_body)
         if self._settings.block_private:

@@ -26,13 +26,21 @@ def write_bodies(path: Path, rows: Path, run: str) -> None:
     """Write a run's rows as Parquet: body as binary, headers as a map. Raises ``LogError``."""
     pa, parquet = pyarrow_modules()
     schema = _schema()
-    bodies = (body for body in row_bodies(rows) if body.run == run)
+    bodies = row_bodies(rows, run)
     try:
         with whole_or_not(path) as part, parquet.ParquetWriter(part, schema) as file:
             for group in _groups(bodies):
-                file.write_table(pa.Table.from_pylist(group, schema=schema))
+                file.write_table(pa.Table.from_arrays(_columns(group, schema), schema=schema))
     except OSError as exc:
         raise cannot("write", path, exc) from None
+
+
+def _columns(group: list[SavedBody], schema: Any) -> list[Any]:  # noqa: ANN401
+    """Give a row group's columns, in the order of the schema."""
+    pa, _ = pyarrow_modules()
+    values = dict(zip(SavedBody._fields, zip(*group, strict=True), strict=True))
+    values["body"] = values.pop("content")
+    return [pa.array(values[field.name], field.type) for field in schema]
 
 
 def _schema() -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -61,24 +69,17 @@ def holds_bodies(path: Path) -> bool:
         return False
 
 
-def _groups(bodies: Iterable[SavedBody]) -> Iterator[list[dict[str, Any]]]:
+def _groups(bodies: Iterable[SavedBody]) -> Iterator[list[SavedBody]]:
     """Gather rows for a row group: so many, or so large together, that memory stays small."""
-    group, size = list[dict[str, Any]](), 0
+    group, size = list[SavedBody](), 0
     for body in bodies:
-        group.append(_row(body))
+        group.append(body)
         size += len(body.content)
         if len(group) == _ROW_GROUP or size >= _ROW_GROUP_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
-
-
-def _row(body: SavedBody) -> dict[str, Any]:
-    row = body._asdict()
-    row["body"] = row.pop("content")
-    row["headers"] = list(body.headers)
-    return row
 
 
 def parquet_bodies(path: Path) -> Iterator[SavedBody]:

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import bulk
 import checks
 from machine import machine, versions
 from rivals import Rival, Round, Workload, all_rivals, run_once
@@ -27,7 +28,7 @@ from server import Nginx, ServerError, serve_nginx
 from table import Check, Row, checks_table, rivals_table
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("rivals", "memory", "inflight", "stuck", "start")
+SECTIONS = ("rivals", "bulk", "limits", "memory", "inflight", "stuck", "start")
 PACKAGES = "nginx-light hey wrk apache2-utils curl"
 
 
@@ -98,6 +99,7 @@ def measure_checks(nginx: Nginx, folder: Path, options: argparse.Namespace) -> l
     """Run the sections that need no rival."""
     sizes = checks.QUICK if options.quick else checks.Sizes()
     sections: dict[str, Callable[[], list[Check]]] = {
+        "limits": partial(bulk.limits, nginx, folder, sizes.many_urls),
         "memory": partial(checks.memory, nginx, folder, sizes),
         "inflight": partial(checks.in_flight, folder, sizes),
         "stuck": partial(checks.stuck, folder, sizes),
@@ -119,11 +121,21 @@ def measure(folder: Path, options: argparse.Namespace) -> bool:
         if "rivals" in options.only:
             rows = measure_rivals(workload(nginx, folder, options.urls), options.rounds)
             found += checks.speed(rows)
+        if "bulk" in options.only:
+            say("benchmark: bulk")
+            some = bulk.measure(_bulk(nginx, folder, options), min(options.rounds, 3))
+            found += bulk.speed(some)
+            rows += some
         found += measure_checks(nginx, folder, options)
         places = {str(folder): "$WORK", nginx.url: "$URL", f"{ROOT}/": ""}
         results = _results(rows, found, options, nginx.version, places)
     report(rows, found, results, options.output / "results.json")
     return all(check.passed is not False for check in found)
+
+
+def _bulk(nginx: Nginx, folder: Path, options: argparse.Namespace) -> bulk.Bulk:
+    count = options.urls // 2
+    return bulk.Bulk(nginx, folder, count, max(64, count // 20))
 
 
 def _results(

@@ -20,6 +20,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BODY = '{"novel":"Dream of the Red Chamber","author":"Cao Xueqin","year":1791,"pages":2339}'
+LARGE_BODY = f'{{"text":"{"So it goes, line after line. " * 70}"}}'
+"""2 KB, as a page of an API."""
 
 NGINX_CONFIG = """\
 worker_processes 1;
@@ -41,6 +43,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         default_type application/json;
         location = /served {{ stub_status; }}
+        location = /body {{ return 200 '{large}'; }}
         location / {{ return 200 '{body}'; }}
     }}
 }}
@@ -87,7 +90,7 @@ def serve_nginx(folder: Path) -> Iterator[Nginx]:
     folder.mkdir()
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(NGINX_CONFIG.format(folder=folder, port=port, body=BODY))
+    config.write_text(NGINX_CONFIG.format(folder=folder, port=port, body=BODY, large=LARGE_BODY))
     command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

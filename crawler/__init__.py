@@ -14,7 +14,7 @@ from crawler.settings import VERSION as __version__
 
 if TYPE_CHECKING:
     from crawler.bench import Bench
-    from crawler.benchmark import benchmark
+    from crawler.benching import benchmark
     from crawler.body_plan import Bodies
     from crawler.errors import CrawlError
     from crawler.expectations import Expectations
@@ -47,7 +47,7 @@ __all__ = [
 _HOMES: Final = {
     "Bench": "crawler.bench",
     "Bodies": "crawler.body_plan",
-    "benchmark": "crawler.benchmark",
+    "benchmark": "crawler.benching",
     "CrawlError": "crawler.errors",
     "Expectations": "crawler.expectations",
     "Pagination": "crawler.pagination",

@@ -56,7 +56,7 @@ class Bencher:
         counted.
         """
         __tracebackhide__ = True
-        from crawler.benchmark import benchmark
+        from crawler.benching import benchmark
         from crawler.errors import CrawlError
 
         if requests is None and duration is None:

@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from crawler.errors import LogError, LogLockedError
+from crawler.errors import LogLockedError
 from crawler.log import cannot
 
 
@@ -69,12 +69,10 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
 
 
 def _open_lock(lock: Path, log: Path) -> int:
-    if not log.parent.is_dir():
-        raise LogError(f"{log}: {log.parent} is no directory; make it first")
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as exc:
-        raise cannot("lock", log, exc) from None
+        raise cannot("write", log, exc) from None
 
 
 def _same_file(fd: int, path: Path) -> bool:

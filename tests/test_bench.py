@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from crawler.bench import Bench, Benchmark, Plan
-from crawler.benchmark import benchmark
+from crawler.benching import benchmark
 from crawler.errors import UsageError
 from crawler.load import Load
 from crawler.log import read_log

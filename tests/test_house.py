@@ -150,7 +150,7 @@ FLOORS: Final[dict[str, float]] = {
     "report/comparison_machine.py": 2.2,
     "reading.py": 3,
     "bench.py": 4.1,
-    "benchmark.py": 4.15,
+    "benching.py": 4.15,
     "pytest_plugin.py": 4.3,
     "cli/report.py": 5.2,
     "cli/report_command.py": 5.3,

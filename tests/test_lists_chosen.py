@@ -395,7 +395,7 @@ def test_a_sitemap_that_only_another_names_may_be_dead(tmp_path) -> None:
         ("--save-headers puts", ("--save-headers", "--save-bodies", "d")),
         ("--parse json makes", ("--bodies", "b.warc", "--parse", "json")),
         ("--only-type: 'json'", ("--bodies", "b.jsonl", "--only-type", "json")),
-        ("nowhere is no directory", ("--out", "nowhere/r.log")),
+        ("cannot write nowhere/r.log", ("--out", "nowhere/r.log")),
     ],
 )
 def test_an_option_without_effect_is_refused(

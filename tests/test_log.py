@@ -383,7 +383,7 @@ def test_a_read_only_directory_is_told(log) -> None:
     finally:
         log.parent.chmod(0o755)
     remedy = "permission denied; check the path and its permissions"
-    assert words == [f"cannot {verb} {log}: {remedy}" for verb in ("open", "lock", "repair")]
+    assert words == [f"cannot {verb} {log}: {remedy}" for verb in ("open", "write", "repair")]
 
 
 def test_a_disk_that_fails_to_sync_is_told(log, monkeypatch) -> None:

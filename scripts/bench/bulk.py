@@ -53,7 +53,7 @@ class Bulk:
         few = lines[: self.few]
         (self.folder / "few.txt").write_text("".join(few))
         (self.folder / "few.csv").write_text("url\n" + "".join(few))
-        named = [f"{line}\tout=body-{n}\n" for n, line in enumerate(lines)]
+        named = [f"{line}\tout=body-{n}\n" for n, line in enumerate(few)]
         (self.folder / "aria2.txt").write_text("".join(named))
 
 

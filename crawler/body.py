@@ -19,11 +19,12 @@ IN_MEMORY_BYTES: Final = 1_000_000
 class Body:
     """The decoded bytes of one body, written in pieces, then read as often as needed."""
 
-    __slots__ = ("_digest", "_file", "size")
+    __slots__ = ("_digest", "_file", "_hexadecimal", "size")
 
     def __init__(self) -> None:
         self._file: IO[bytes] = io.BytesIO()
         self._digest = hashlib.sha256()
+        self._hexadecimal = ""
         self.size = 0
 
     def write(self, piece: bytes) -> None:
@@ -32,6 +33,7 @@ class Body:
             self._move_to_file()
         self._file.write(piece)
         self._digest.update(piece)
+        self._hexadecimal = ""
         self.size += len(piece)
 
     def _move_to_file(self) -> None:
@@ -42,7 +44,9 @@ class Body:
     @property
     def sha256(self) -> str:
         """The digest of what was written so far, in hexadecimal."""
-        return self._digest.hexdigest()
+        if not self._hexadecimal:
+            self._hexadecimal = self._digest.hexdigest()
+        return self._hexadecimal
 
     def open(self) -> IO[bytes]:
         """Give the body to be read from its start; it stays this object's to close."""

@@ -23,19 +23,20 @@ class BodyKeeper:
 
     def keep(self, record: Record, kept: Kept) -> Record:
         """Keep a reply's body if it is wanted; its record then says where."""
+        content_type = kept.header("content-type") or ""
         try:
-            if not self._wants(record, kept):
+            if not self._wants(record, content_type):
                 return record
             where = self._sink.add(record, kept)
         finally:
             kept.body.close()
-        content_type = kept.header("content-type") or ""
-        own = dict(zip(BODY_FIELDS, (where, kept.body.sha256, content_type), strict=True))
-        return record._replace(fields={**record.fields, **own})
+        fields = dict(record.fields)
+        fields.update(zip(BODY_FIELDS, (where, kept.body.sha256, content_type), strict=True))
+        return record._replace(fields=fields)
 
-    def _wants(self, record: Record, kept: Kept) -> bool:
+    def _wants(self, record: Record, content_type: str) -> bool:
         plan = self._plan
-        kind = (kept.header("content-type") or "").strip().lower()
+        kind = content_type.strip().lower()
         return (
             record.error in _WHOLE
             and (not plan.only_status or record.status in plan.only_status)

@@ -187,23 +187,36 @@ class Transfer:
 
     def _on_kept_body(self, chunk: bytes) -> int | None:
         """Keep a piece of the body, decoded; -1 makes libcurl break the transfer off."""
-        decoder = self._decoder
-        if decoder is None:
+        body = self._body
+        if body is None:
             body = self._body = Body()
-            coding = self._header("content-encoding") if self._settings.compression else None
-            decoder = self._decoder = Decoder(coding or "", self._limit, body.write)
-        return self._decode(decoder, chunk)
+            if _CODING_FIELD in b"".join(self._lines).lower():
+                self._decoder = self._new_decoder(body.write)
+        if self._decoder is not None:
+            return self._decode(self._decoder, chunk)
+        if self._size + len(chunk) > self._limit:
+            self._fault = ("too_large", str(TooLarge(self._limit)))
+            return -1
+        self._size += len(chunk)
+        body.write(chunk)
+        return None
 
     def _kept(self) -> Kept | None:
         """Give the reply as it came, where replies are kept and a head was read."""
         if self._request is None or not self._lines:
             return None
-        start = max(i for i, line in enumerate(self._lines) if line.startswith(b"HTTP/") or not i)
-        status_line, *rest = [line.decode("latin-1").rstrip("\r\n") for line in self._lines[start:]]
-        end = rest.index("") if "" in rest else len(rest)
-        pairs = (line.partition(":") for line in rest[:end])
-        headers = tuple((name.strip(), value.strip()) for name, _, value in pairs)
-        return Kept(self._request, status_line, headers, self._body or Body())
+        lines = self._lines
+        start = len(lines) - 1
+        while start and not lines[start].startswith(b"HTTP/"):
+            start -= 1
+        headers: list[tuple[str, str]] = []
+        for line in lines[start + 1 :]:
+            name, _, value = line.decode("latin-1").partition(":")
+            if not (name := name.strip()):
+                break
+            headers.append((name, value.strip()))
+        status_line = lines[start].decode("latin-1").rstrip("\r\n")
+        return Kept(self._request, status_line, tuple(headers), self._body or Body())
 
     def _pause_s(self) -> float | None:
         head = b"".join(self._lines).lower()  # few servers say anything of rates
@@ -224,9 +237,9 @@ class Transfer:
             self._size = decoder.size
         return None
 
-    def _new_decoder(self) -> Decoder | None:
+    def _new_decoder(self, sink: Callable[[bytes], object] | None = None) -> Decoder | None:
         coding = self._header("content-encoding") if self._settings.compression else None
-        return Decoder(coding, self._limit) if coding else None
+        return Decoder(coding, self._limit, sink) if coding else None
 
     def _header(self, name: str) -> str | None:
         """Give a field of the final header block, joined by commas where it is repeated."""

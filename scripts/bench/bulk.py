@@ -102,9 +102,7 @@ def _rivals(bulk: Bulk) -> list[Rival]:
     return [
         Rival("minet fetch, files", minet, few, _none, _absent("minet")),
         Rival("scrapy, .jsonl", scrapy, few, _none, _absent("scrapy")),
-        Rival(
-            "aria2c, files", aria2, bulk.count, _none, _absent("aria2c", "apt-get install aria2")
-        ),
+        Rival("aria2c, files", aria2, few, _none, _absent("aria2c", "apt-get install aria2")),
         Rival("img2dataset, dummy", images, few, _none, _absent("img2dataset")),
     ]
 

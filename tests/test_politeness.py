@@ -427,3 +427,26 @@ def test_who_answered_is_paused_and_not_who_redirected(tmp_path) -> None:
     assert min(later) > 0.9
     own = [at - said_s for name, at in came if name == "leads" and at > said_s]
     assert min(own) < 0.5
+
+
+def test_a_robots_txt_that_is_huge_or_slow_holds_nobody_up() -> None:
+    """Of a huge one the first 500 kB count; one that never comes allows nothing (RFC 9309, 2.5)."""
+    filler = b"# nothing\n" * 60_000
+    huge = reply(b"User-agent: *\nDisallow: /first\n" + filler + b"Disallow: /last\n")
+
+    def large(peer: Peer) -> None:
+        while request := peer.read_request():
+            peer.send(huge if b" /robots.txt " in request else reply(b"x"))
+
+    def slow(peer: Peer) -> None:
+        while request := peer.read_request():
+            if b" /robots.txt " in request:
+                peer.hang()
+            peer.send(reply(b"x"))
+
+    with RawServer(large) as one, RawServer(slow) as other:
+        began_s = time.monotonic()
+        urls = [f"{one.url}/first", f"{one.url}/last", f"{other.url}/a"]
+        run = fetch(urls, processes=0, timeout_s=0.5, retries=0, polite=Politeness(robots=True))
+        assert time.monotonic() - began_s < 5
+    assert [record.error for record in run.records()] == ["blocked", None, "blocked"]

@@ -73,7 +73,7 @@ def measure(bulk: Bulk, rounds: int) -> list[Row]:
 def _ours(bulk: Bulk) -> list[Rival]:
     record = bulk.folder / "bulk-record.log"
     base = (crawl_program(), "--urls", str(bulk.urls), "--out", str(record), "--summary", "none")
-    rows = [(NONE_KEPT, base)]
+    rows: list[tuple[str, tuple[str, ...]]] = [(NONE_KEPT, base)]
     rows += [(f"crawl, .{form}", (*base, "--bodies", f"{bulk.place}/b.{form}")) for form in FORMS]
     rows.append((FOLDER, (*base, "--save-bodies", str(bulk.place))))
     return [Rival(name, command, bulk.count, _none, None, "yes") for name, command in rows]

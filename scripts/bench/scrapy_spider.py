@@ -13,7 +13,7 @@ import scrapy
 IN_FLIGHT = 64
 
 
-class ListSpider(scrapy.Spider):
+class ListSpider(scrapy.Spider):  # type: ignore[misc]
     """Fetches a list."""
 
     name = "list"

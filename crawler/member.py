@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import warnings
+from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -41,6 +42,7 @@ class Member:
         self.method = "thread"
         self.channel: Channel | None = None
         self.process: BaseProcess | None = None
+        self._at_exit: util.Finalize[None] | None = None
         self.thread: threading.Thread | None = None
         self._tasks = 0
         self.reset()
@@ -79,6 +81,8 @@ class Member:
             target=pool_worker.run_process, args=(channel, self.setup, theirs), daemon=True
         )
         _start_process(self.process)
+        # At the interpreter's end daemons are sent SIGTERM, which workers ignore, and waited for.
+        self._at_exit = util.Finalize(None, self.process.kill, exitpriority=0)
         channel.close()
 
     def end(self, wait_s: float) -> str:
@@ -88,6 +92,8 @@ class Member:
             return "ended"
         if self.process is None:
             return "was not started"
+        if self._at_exit is not None:
+            self._at_exit.cancel()
         self.process.join(wait_s)
         if self.process.is_alive():
             self.process.kill()

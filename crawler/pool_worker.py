@@ -2,7 +2,7 @@
 
 A worker shares nothing with its siblings and waits for its parent alone: when the parent is gone,
 however it went, the channel ends and so does the worker. Whatever a task raises goes back as an
-error of ours or as text; SIGINT is the parent's business.
+error of ours or as text; SIGINT and SIGTERM are the parent's business.
 """
 
 from __future__ import annotations
@@ -83,8 +83,9 @@ class Desk:
 
 def run_process(channel: Channel, setup: Setup, inherited: Sequence[Channel]) -> None:
     """Be a worker process until the parent's end of the channel closes."""
+    # Ctrl-C, `timeout` and systemd signal a whole group: the parent then lets us finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for sibling in inherited:
         sibling.close()
     gc.freeze()

@@ -269,13 +269,14 @@ def test_leaving_early_ends_the_workers() -> None:
     assert not any(map(alive, pids))
 
 
-def test_workers_leave_the_interrupt_to_their_parent() -> None:
-    """SIGINT sent to a worker, as a terminal does, changes nothing."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_of_a_group_to_their_parent(number: int) -> None:
+    """SIGINT sent to a worker, as a terminal does, or SIGTERM, as systemd does, changes nothing."""
     with Pool(2) as pool:
         results = pool.imap(work_for_a_millisecond, range(200))
         seen = [next(results)]
         for pid in pool.pids:
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, number)
         seen += results
     assert seen == list(range(200))
 

@@ -6,7 +6,10 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -148,3 +151,53 @@ def test_a_channel_that_ends_ends_the_worker() -> None:
     channel.close()
     worker.join(5)
     assert not worker.is_alive()
+
+
+def test_a_group_told_to_end_finishes_what_is_in_flight(tmp_path, demo) -> None:
+    """SIGTERM to all processes at once, as systemd, ``timeout`` and job schedulers send it."""
+    log = tmp_path / "r.log"
+    (tmp_path / "l.txt").write_text("".join(f"{demo}/novel/1?delay=1s&n={n}\n" for n in range(200)))
+    command = [sys.executable, "-m", "crawler", "--urls", "l.txt", "--out", str(log)]
+    options = ["--summary", "none", "--concurrency", "20", "--retries", "0"]
+    told = subprocess.Popen(
+        [*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    while len(log.read_bytes().splitlines() if log.exists() else []) < 20:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.killpg(told.pid, signal.SIGTERM)
+    assert "killed" not in told.communicate(timeout=30)[1]
+    assert [record["error"] for record in records_of(log)] == [None] * len(records_of(log))
+    assert len(records_of(log)) > 20
+
+
+def test_a_program_that_leaves_a_pool_behind_ends(tmp_path) -> None:
+    """Workers that ignore SIGTERM hold no interpreter up that nobody told them of."""
+    script = """
+import asyncio, os, signal
+from crawler.pool import Pool
+
+async def slowly(items, desk):
+    await asyncio.sleep(60)
+
+def leave(number, frame):
+    raise StopAsyncIteration
+
+signal.signal(signal.SIGALRM, leave)
+pool = Pool(2)
+pool.__enter__()
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+try:
+    next(iter(pool.imap_batches(slowly, range(10), window=10)))
+except StopAsyncIteration:
+    print(*pool.pids)
+"""
+    (tmp_path / "left.py").write_text(script)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "left.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert (done.returncode, len(done.stdout.split())) == (0, 2), done.stderr
+    assert time.monotonic() - began < 20
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in done.stdout.split())

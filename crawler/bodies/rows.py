@@ -114,6 +114,7 @@ def _bytes(row: dict[str, Any]) -> bytes:
     return text.encode(_charset(row["content_type"]))
 
 
+@lru_cache(maxsize=64)
 def _charset(content_type: str | None) -> str:
     """Give the charset that a Content-Type names, UTF-8 where it names none that is known."""
     found = _CHARSET.search(content_type or "")

@@ -190,7 +190,10 @@ class CsvTable:
         self.name = source.name
         self._delimiter = _DELIMITERS[source.format]
         rows = _csv_rows(source.lines, self._delimiter)
-        self.columns = tuple(cell.strip() for cell in next(rows, ()))
+        header = next(rows, [])
+        if isinstance(header, _Unreadable):
+            raise TargetError(f"{self.name}: the header cannot be read: {header.reason}")
+        self.columns = tuple(cell.strip() for cell in header)
         self._check_header()
         self._sample = list(islice(rows, SAMPLE_ROWS))
         self._rows = chain(self._sample, rows)
@@ -227,7 +230,8 @@ class CsvTable:
             try:
                 values: Row = pick(row)
             except IndexError:
-                values = Incomplete(self._delimiter.join(row), (None,) * len(columns))
+                told = row.reason if isinstance(row, _Unreadable) else self._delimiter.join(row)
+                values = Incomplete(told, (None,) * len(columns))
             yield values
 
 
@@ -239,22 +243,52 @@ def _picker(indexes: Sequence[int]) -> Callable[[list[str]], tuple[str, ...]]:
     return itemgetter(*indexes)
 
 
+class _Unreadable(list[str]):
+    """A row that csv cannot read: no cells, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
-    """Rows that hold something. One that csv cannot read is one cell that says why.
+    """Rows that hold something, and in their places the unreadable ones.
 
     The field limit is csv's own global: it is only ever raised, never lowered.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_LENGTH))
-    reader = csv.reader(lines, delimiter=delimiter)
+    more = _Lines(lines)
+    reader = csv.reader(more, delimiter=delimiter)
     while True:
+        first = reader.line_num + 1
         try:
-            for row in reader:
-                if row:
-                    yield row
+            row = next(reader, None)
         except csv.Error as error:
-            yield [f"line {reader.line_num}: {error}"]
-        else:
+            row = _Unreadable(f"line {reader.line_num}: {error}")
+        if row is None:
             return
+        if more.ended and row:
+            # A row ends with its line; only one within a quote makes csv ask for a further line.
+            row = _Unreadable(f"line {first}: a quote is opened here and never closed")
+        if row or isinstance(row, _Unreadable):
+            yield row
+
+
+class _Lines:
+    """Lines that know whether one was asked for in vain."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        for line in self._lines:
+            return line
+        self.ended = True
+        raise StopIteration
 
 
 class JsonTable:

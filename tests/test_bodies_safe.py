@@ -298,3 +298,11 @@ def test_only_charsets_of_texts_are_decoded(charset: str) -> None:
     saved = decode_body(encode_body(record, kept, Bodies(file="x.jsonl")))
     assert time.process_time() - began_s < 1
     assert saved.text == "b" * 200_000
+
+
+def test_a_table_of_records_is_told_from_one_of_bodies(tmp_path) -> None:
+    """Both are Parquet; a KeyError says nothing to anybody."""
+    path = tmp_path / "records.parquet"
+    path.write_bytes(parquet_of([{"url": "http://h/", "status": 200}]))
+    with pytest.raises(UsageError, match="of no bodies that crawl kept"):
+        list(read_bodies(path))

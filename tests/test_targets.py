@@ -632,3 +632,31 @@ def test_targets_from_names_a_wrong_item(item: object) -> None:
 def test_a_table_without_a_header_is_refused(write: Write) -> None:
     """A first row that holds a URL would be lost as a header: an error that says what to do."""
     assert "add a header" in fault([], [write("l.csv", "http://a/\nhttp://b/\n")])
+
+
+@pytest.mark.parametrize("ending", ["", "\n"])
+@pytest.mark.parametrize(("header", "name"), [("id", "3"), ("id,name", '3,"c')])
+def test_a_quote_that_is_never_closed_is_told_with_its_line(tmp_path, header, name, ending) -> None:
+    """It eats the rest of the file: one record says where it began, and no URL is made of it."""
+    row = name if '"' in name else f'"{name}'
+    path = tmp_path / "l.csv"
+    path.write_text(f"{header}\n1,a\n\n{row}\n4,d{ending}")
+    with open_targets([], [str(path)], template="http://h/{id}") as targets:
+        urls = [target.url for target in targets]
+    assert urls == ["http://h/1", "line 4: a quote is opened here and never closed"]
+
+
+def test_a_last_row_in_quotes_needs_no_newline(tmp_path) -> None:
+    """A quote closed at the very end is whole, over two lines too."""
+    path = tmp_path / "l.csv"
+    path.write_text('id,name\n1,"a\nb"\n2,"c"')
+    with open_targets([], [str(path)], template="http://h/{id}", keep=["name"]) as targets:
+        assert [dict(target.fields) for target in targets] == [{"name": "a\nb"}, {"name": "c"}]
+
+
+def test_a_header_with_an_open_quote_is_refused(tmp_path) -> None:
+    """Nothing can be known of the columns then."""
+    path = tmp_path / "l.csv"
+    path.write_text('"id\n1\n2\n')
+    with pytest.raises(TargetError, match="header cannot be read: line 1: a quote is opened"):
+        open_targets([], [str(path)], template="http://h/{id}")

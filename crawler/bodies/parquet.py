@@ -87,6 +87,8 @@ def parquet_bodies(path: Path) -> Iterator[SavedBody]:
     _, parquet = pyarrow_modules()
     try:
         with parquet.ParquetFile(path) as file:
+            if file.schema_arrow.names != _schema().names:
+                raise UsageError(f"{path} is Parquet, but of no bodies that crawl kept")
             for group in file.iter_batches(_ROW_GROUP):
                 for row in group.to_pylist():
                     headers = tuple(row.pop("headers") or ())

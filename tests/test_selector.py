@@ -439,12 +439,13 @@ def test_descriptors_of_others_choose_the_driver() -> None:
 
 
 @pytest.mark.usefixtures("many_descriptors")
-def test_descriptors_taken_later_stop_nothing() -> None:
+@pytest.mark.parametrize("count", [1, 20])
+def test_descriptors_taken_later_stop_nothing(count: int) -> None:
     """Descriptors that others take while we work, up to 1023 and beyond, delay no reply."""
-    with Server(crowd=20) as server, client(PerformDriver) as this, descriptors_in_use(1100):
+    with Server(crowd=count) as server, client(PerformDriver) as this, descriptors_in_use(1100):
 
         async def together() -> list[Reply]:
-            return await asyncio.gather(*[this.get(f"{server.url}all") for _ in range(20)])
+            return await asyncio.gather(*[this.get(f"{server.url}all") for _ in range(count)])
 
         started_s = time.monotonic()
         replies = this.run(together())

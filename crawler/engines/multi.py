@@ -69,8 +69,10 @@ class PerformDriver:
         if timer_ms >= 0:
             timeout_s = min(timeout_s, timer_ms / 1000)
         readable, writable, exceptional = self._multi.fdset()
-        if len(readable) + len(writable) < self._running and not _fits_select(0):
-            timeout_s = min(timeout_s, _BLIND_S)  # libcurl hides descriptors from 1024 on
+        # libcurl hides descriptors from 1024 on; it shows one of its own too, or none, by version.
+        shown = len({*readable, *writable}) if writable else len(readable)
+        if shown <= self._running and not _fits_select(0):
+            timeout_s = min(timeout_s, _BLIND_S)
         readable.append(self._loop_fd)
         select.select(readable, writable, exceptional, timeout_s)
 

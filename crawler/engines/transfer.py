@@ -187,19 +187,12 @@ class Transfer:
 
     def _on_kept_body(self, chunk: bytes) -> int | None:
         """Keep a piece of the body, decoded; -1 makes libcurl break the transfer off."""
-        body = self._body
-        if body is None:
-            body = self._body = Body()
-            if _CODING_FIELD in b"".join(self._lines).lower():
-                self._decoder = self._new_decoder(body.write)
-        if self._decoder is not None:
-            return self._decode(self._decoder, chunk)
-        if self._size + len(chunk) > self._limit:
-            self._fault = ("too_large", str(TooLarge(self._limit)))
-            return -1
-        self._size += len(chunk)
-        body.write(chunk)
-        return None
+        if self._body is None:
+            self._body = Body()
+        verdict = self._on_body(chunk)
+        if verdict is None and self._decoder is None:
+            self._body.write(chunk)
+        return verdict
 
     def _kept(self) -> Kept | None:
         """Give the reply as it came, where replies are kept and a head was read."""
@@ -237,8 +230,9 @@ class Transfer:
             self._size = decoder.size
         return None
 
-    def _new_decoder(self, sink: Callable[[bytes], object] | None = None) -> Decoder | None:
+    def _new_decoder(self) -> Decoder | None:
         coding = self._header("content-encoding") if self._settings.compression else None
+        sink = None if self._body is None else self._body.write
         return Decoder(coding, self._limit, sink) if coding else None
 
     def _header(self, name: str) -> str | None:

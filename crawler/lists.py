@@ -257,8 +257,14 @@ def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
     The field limit is csv's own global: it is only ever raised, never lowered.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_LENGTH))
-    more = _Lines(lines)
-    reader = csv.reader(more, delimiter=delimiter)
+    ended = False
+
+    def lines_and_end() -> Iterator[str]:
+        nonlocal ended
+        yield from lines
+        ended = True
+
+    reader = csv.reader(lines_and_end(), delimiter=delimiter)
     while True:
         first = reader.line_num + 1
         try:
@@ -267,28 +273,11 @@ def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
             row = _Unreadable(f"line {reader.line_num}: {error}")
         if row is None:
             return
-        if more.ended and row:
+        if ended and row:
             # A row ends with its line; only one within a quote makes csv ask for a further line.
             row = _Unreadable(f"line {first}: a quote is opened here and never closed")
         if row or isinstance(row, _Unreadable):
             yield row
-
-
-class _Lines:
-    """Lines that know whether one was asked for in vain."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.ended = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        for line in self._lines:
-            return line
-        self.ended = True
-        raise StopIteration
 
 
 class JsonTable:

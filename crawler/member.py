@@ -92,12 +92,12 @@ class Member:
             return "ended"
         if self.process is None:
             return "was not started"
-        if self._at_exit is not None:
-            self._at_exit.cancel()
         self.process.join(wait_s)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        if self._at_exit is not None:
+            self._at_exit.cancel()
         code = self.process.exitcode or 0
         self.process.close()
         self.process = None

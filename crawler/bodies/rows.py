@@ -121,7 +121,6 @@ def _charset(content_type: str | None) -> str:
     return "utf-8" if found is None else _known(found[1])
 
 
-@lru_cache(maxsize=64)
 def _known(charset: str) -> str:
     """Give a charset of texts. Python knows more: punycode takes the square of a text's length."""
     try:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checks
-import record_log
-from measure import run
-from rivals import HERE, IN_FLIGHT, Rival, Round, crawl_program
+from rivals import HERE, IN_FLIGHT, Rival, Round, crawl_program, no_errors, run_once
 from server import Nginx
 from table import Check, Row
 
@@ -40,6 +38,11 @@ class Bulk:
     def urls(self) -> Path:
         """The list."""
         return self.folder / "bulk.txt"
+
+    @property
+    def record(self) -> Path:
+        """Where ours leaves its records."""
+        return self.folder / "bulk-record.log"
 
     @property
     def place(self) -> Path:
@@ -71,12 +74,12 @@ def measure(bulk: Bulk, rounds: int) -> list[Row]:
 
 
 def _ours(bulk: Bulk) -> list[Rival]:
-    record = bulk.folder / "bulk-record.log"
-    base = (crawl_program(), "--urls", str(bulk.urls), "--out", str(record), "--summary", "none")
+    out = ("--out", str(bulk.record))
+    base = (crawl_program(), "--urls", str(bulk.urls), *out, "--summary", "none")
     rows: list[tuple[str, tuple[str, ...]]] = [(NONE_KEPT, base)]
     rows += [(f"crawl, .{form}", (*base, "--bodies", f"{bulk.place}/b.{form}")) for form in FORMS]
     rows.append((FOLDER, (*base, "--save-bodies", str(bulk.place))))
-    return [Rival(name, command, bulk.count, _none, None, "yes") for name, command in rows]
+    return [Rival(name, command, bulk.count, no_errors, None, "yes") for name, command in rows]
 
 
 def _rivals(bulk: Bulk) -> list[Rival]:
@@ -100,10 +103,10 @@ def _rivals(bulk: Bulk) -> list[Rival]:
         "--retries", "0",
     )  # fmt: skip
     return [
-        Rival("minet fetch, files", minet, few, _none, _absent("minet")),
-        Rival("scrapy, .jsonl", scrapy, few, _none, _absent("scrapy")),
-        Rival("aria2c, files", aria2, few, _none, _absent("aria2c", "apt-get install aria2")),
-        Rival("img2dataset, dummy", images, few, _none, _absent("img2dataset")),
+        Rival("minet fetch, files", minet, few, no_errors, _absent("minet")),
+        Rival("scrapy, .jsonl", scrapy, few, no_errors, _absent("scrapy")),
+        Rival("aria2c, files", aria2, few, no_errors, _absent("aria2c", "apt-get install aria2")),
+        Rival("img2dataset, dummy", images, few, no_errors, _absent("img2dataset")),
     ]
 
 
@@ -111,27 +114,10 @@ def _absent(program: str, how: str = INSTALL) -> str | None:
     return None if shutil.which(program) else f"not installed ({how})"
 
 
-def _none(_: object) -> int:
-    return 0
-
-
 def _run_once(client: Rival, bulk: Bulk) -> Round:
-    record = bulk.folder / "bulk-record.log"
-    record.unlink(missing_ok=True)
     shutil.rmtree(bulk.place, ignore_errors=True)
     bulk.place.mkdir()
-    served_before = bulk.nginx.served()
-    outcome = run(client.command)
-    served = bulk.nginx.served() - served_before - 1
-    problem, errors = None, 0
-    if outcome.returncode != 0:
-        problem = f"ended with {outcome.returncode}: {outcome.last_words()}"
-    elif client.requests is not None and served < client.requests:
-        problem = f"made {served} requests of {client.requests}"
-    elif client.keeps == "yes":
-        kept = record_log.read(record)
-        problem, errors = kept.problem(bulk.count), kept.failed
-    return Round(served, outcome.wall_s, outcome.cpu_s, errors, problem)
+    return run_once(client, bulk.nginx, bulk.record)
 
 
 def speed(rows: Sequence[Row]) -> list[Check]:

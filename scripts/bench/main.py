@@ -86,7 +86,7 @@ def measure_rivals(work: Workload, rounds: int) -> list[Row]:
         for rival in _turned(rivals, number):
             if rival.absent is None:
                 say(f"benchmark: round {number + 1} of {rounds}: {rival.name}")
-                results[rival.name].append(run_once(rival, work))
+                results[rival.name].append(run_once(rival, work.nginx, work.record))
     return [Row(rival, tuple(results[rival.name])) for rival in rivals]
 
 

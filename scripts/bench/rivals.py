@@ -82,7 +82,7 @@ def _ours(work: Workload) -> Rival:
     program = crawl_program()
     options = ("--urls", str(work.urls), "--out", str(work.record), "--summary", "none")
     absent = None if Path(program).exists() else "not installed: run scripts/setup-venv dev"
-    return Rival(OURS, (program, *options), work.count, _no_errors, absent, "yes")
+    return Rival(OURS, (program, *options), work.count, no_errors, absent, "yes")
 
 
 def _load_generators(work: Workload) -> list[Rival]:
@@ -100,7 +100,7 @@ def _load_generators(work: Workload) -> list[Rival]:
             CURL,
             (*curl, "-K", str(work.curl_config)),
             work.count,
-            _no_errors,
+            no_errors,
             _not_found("curl", "curl"),
         ),
     ]
@@ -140,7 +140,8 @@ def _not_found(program: str, package: str) -> str | None:
     return f"not installed (Debian: apt-get install {package})"
 
 
-def _no_errors(_: Outcome) -> int:
+def no_errors(_: Outcome) -> int:
+    """For those that end with another code when anything fails, or whose record is read."""
     return 0
 
 
@@ -166,18 +167,21 @@ def _ab_errors(outcome: Outcome) -> int:
     return sum(map(int, counts))
 
 
-def run_once(rival: Rival, work: Workload) -> Round:
-    """Run a rival once and hold what it did against what it was asked to do."""
-    work.record.unlink(missing_ok=True)
-    served_before = work.nginx.served()
+def run_once(rival: Rival, nginx: Nginx, record: Path) -> Round:
+    """Run a rival once and hold what it did against what it was asked to do.
+
+    ``record`` is where one that keeps a record of every request leaves it.
+    """
+    record.unlink(missing_ok=True)
+    served_before = nginx.served()
     outcome = run(rival.command)
     # The question asked above was served too.
-    served = work.nginx.served() - served_before - 1
+    served = nginx.served() - served_before - 1
     problem = _problem(rival, outcome, served)
     errors = 0 if problem else rival.errors(outcome)
-    if rival.name == OURS and problem is None:
-        kept = record_log.read(work.record)
-        problem, errors = kept.problem(work.count), kept.failed
+    if rival.keeps == "yes" and rival.requests is not None and problem is None:
+        kept = record_log.read(record)
+        problem, errors = kept.problem(rival.requests), kept.failed
     return Round(served, outcome.wall_s, outcome.cpu_s, errors, problem)
 
 

@@ -1,4 +1,4 @@
-"""Durations as a user writes them: ``30``, ``30s``, ``500ms``, ``2m``, ``1.5h``.
+"""Durations as a user writes them: ``30``, ``30s``, ``500ms``, ``2m``, ``1.5h``, ``7d``.
 
 A bare number is seconds. Pure, and light enough for a worker.
 """
@@ -11,10 +11,10 @@ from typing import Final
 from crawler.errors import UsageError
 
 _PER_SECOND: Final = {"µs": 1_000_000, "μs": 1_000_000, "us": 1_000_000, "ms": 1000}
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 # Digits are bounded so that no text, however long, costs time or overflows.
-_DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s?([µμu]s|ms|s|m|h)?")
+_DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s?([µμu]s|ms|s|m|h|d)?")
 
 
 def duration_s(text: str, option: str) -> float:

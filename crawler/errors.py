@@ -31,7 +31,18 @@ class LogError(CrawlError):
 
 
 class LogLockedError(LogError):
-    """Another run holds the record log."""
+    """Another run holds the record log: process ``pid``, ``since`` a moment in ISO 8601."""
+
+    def __init__(self, message: str, *, pid: str = "unknown", since: str = "unknown") -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.since = since
+
+
+class JobRunningError(CrawlError):
+    """Another process is pulling the job."""
+
+    exit_code = 4
 
 
 class WorkerError(CrawlError):

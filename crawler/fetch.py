@@ -308,6 +308,10 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
     )
 
 
+_NOT_MODIFIED: Final = 304
+"""It stands for a body that the client has, and brings none (RFC 9110, section 15.4.5)."""
+
+
 def _verdict(
     expect: Expectations | None, status: int, reply: Reply
 ) -> tuple[ErrorClass | None, str | None]:
@@ -318,7 +322,7 @@ def _verdict(
             return "http", _PHRASES.get(status) or f"HTTP {status}"
         return "unexpected", expect.fault_of_status(status)
     kept = reply.kept
-    if expect is None or not expect.need_replies or kept is None:
+    if expect is None or not expect.need_replies or kept is None or status == _NOT_MODIFIED:
         return None, None
     fault = expect.fault_of_type(kept.header("content-type"))
     fault = fault or expect.fault_of_body(kept.body.read())

@@ -56,9 +56,12 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
         except BlockingIOError:
             pid, _, since = os.pread(fd, 100, 0).decode("utf-8", "replace").strip().partition(" ")
             os.close(fd)
+            pid, since = pid or "unknown", since or "unknown"
             raise LogLockedError(
-                f"{log}: another crawl (process {pid or 'unknown'}, since {since or 'unknown'}) is "
-                "writing this file; wait for it with --wait, or give another one"
+                f"{log}: another crawl (process {pid}, since {since}) is "
+                "writing this file; wait for it with --wait, or give another one",
+                pid=pid,
+                since=since,
             ) from None
         except OSError as exc:
             os.close(fd)

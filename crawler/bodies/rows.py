@@ -64,7 +64,7 @@ def encode_body(record: Record, kept: Kept, plan: Bodies) -> bytes:
         line = _parsed(row, content)
         if line is not None:
             return line
-    row.update(_content(content, content_type))
+    row.update(content_field(content, content_type))
     return encode_row(row)
 
 
@@ -76,8 +76,8 @@ def _parsed(row: dict[str, Any], content: bytes) -> bytes | None:
         return None
 
 
-def _content(content: bytes, content_type: str | None) -> dict[str, str]:
-    """Text only where the same bytes come of it again."""
+def content_field(content: bytes, content_type: str | None) -> dict[str, str]:
+    """Give a body as ``text``, where the same bytes come of it again, else as ``base64``."""
     charset = _charset(content_type)
     try:
         text = content.decode(charset)

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -34,7 +35,7 @@ def execute(options: RunOptions, settings: Settings) -> int:
     voice = _Voice()
     _check_lists_stay(options, settings)
     with contextlib.ExitStack() as opened:
-        targets = opened.enter_context(_targets(options, settings, opened, voice))
+        targets = opened.enter_context(open_list(options, settings, opened, voice.say))
         job = Job(
             targets=targets,
             settings=settings,
@@ -69,16 +70,20 @@ def _check_lists_stay(options: RunOptions, settings: Settings) -> None:
             raise UsageError(f"{option} {path}: --urls reads that file; give another one")
 
 
-def _targets(
-    options: RunOptions, settings: Settings, opened: contextlib.ExitStack, voice: _Voice
+def open_list(
+    options: RunOptions,
+    settings: Settings,
+    opened: contextlib.ExitStack,
+    say: Callable[[str], None],
 ) -> TargetList:
+    """Open what the options list; what is fetched for it goes with ``opened``."""
     for url in options.urls:
         if "://" not in url and Path(url).is_file():
             raise UsageError(f"{url} is a file, not a URL: did you mean --urls {url}?")
     rows = options.rows
     listed = open_targets(
         options.urls,
-        _local(options, settings, opened, voice),
+        _local(options, settings, opened, say),
         column=options.column,
         keep=(*options.keep, *(() if rows is None else rows.columns)),
         template=options.template,
@@ -93,7 +98,10 @@ def _targets(
 
 
 def _local(
-    options: RunOptions, settings: Settings, opened: contextlib.ExitStack, voice: _Voice
+    options: RunOptions,
+    settings: Settings,
+    opened: contextlib.ExitStack,
+    say: Callable[[str], None],
 ) -> list[str]:
     """Give the lists as files: those at URLs are fetched first, into a folder of their own."""
     remote = [path for path in options.url_files if "://" in path]
@@ -108,7 +116,7 @@ def _local(
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="crawl-")))
     files = [fetch_list(p, folder) if p in remote else p for p in options.url_files]
     if options.sitemaps:
-        files.append(sitemap_list(options.sitemaps, folder, warn=voice.say, private=private))
+        files.append(sitemap_list(options.sitemaps, folder, warn=say, private=private))
     return files
 
 

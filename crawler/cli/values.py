@@ -10,22 +10,20 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from crawler.durations import duration_s as duration_s
 from crawler.durations import duration_text as duration_text
+from crawler.environment import expand_env as expand_env
 from crawler.errors import UsageError
-
-_DECIMAL: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_BINARY: Final = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_BYTES: Final = {**_DECIMAL, **_BINARY}
+from crawler.sizes import size_bytes as size_bytes
+from crawler.sizes import size_text as size_text
 
 # Digits are bounded so that no text, however long, costs time or overflows.
 _NUMBER: Final = r"([0-9]{1,15})(?:\.([0-9]{1,9}))?"
-_SIZE: Final = re.compile(_NUMBER + r"\s?([a-z]*)", re.IGNORECASE)
 _AGO: Final = re.compile(r"([0-9]{1,9})\s?([smhd])")
 _AGO_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
@@ -33,30 +31,10 @@ _WEIGHT: Final = re.compile(_NUMBER)
 _PERCENT: Final = re.compile(_NUMBER + "%")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _PROXY: Final = re.compile(
     r"(?:([A-Za-z0-9]+)://)?(?:[^@/\s]*@)?(?:[^@/:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?"
 )
 _PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-
-
-def size_bytes(text: str, option: str) -> int:
-    """Bytes of ``1000``, ``100MB`` (10**6), ``1MiB`` (2**20), ``1.5GB``; cut to a whole byte."""
-    match = _SIZE.fullmatch(text.strip())
-    factor = _BYTES.get(match[3].lower()) if match else None
-    if match is None or factor is None:
-        raise UsageError(f"{option}: {text!r} is no size; give one as 100MB, 1MiB or 1000 (bytes)")
-    fraction = match[2] or ""
-    scaled = int(match[1] + fraction) * factor
-    return scaled // int("1" + "0" * len(fraction))
-
-
-def size_text(size: int) -> str:
-    """Write a size as ``size_bytes`` reads it, in the largest decimal unit that divides it."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,27 +108,6 @@ def weights(text: str, option: str) -> tuple[float, ...]:
     if not all(_WEIGHT.fullmatch(part) for part in parts):
         raise UsageError(f"{option}: {text!r} are no weights; give a number a URL, as 8,2")
     return tuple(map(float, parts))
-
-
-def expand_env(text: str, where: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Replace each ``${NAME}`` by its environment variable; ``$${`` stands for a literal ``${``."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[0] == "$${":
-            return "${"
-        if match[1] is None:
-            raise UsageError(
-                f"{where}: '${{' is not followed by NAME}}; write ${{NAME}} for an environment "
-                "variable, or $${ for the text itself"
-            )
-        if match[1] not in environ:
-            raise UsageError(
-                f"{where}: the environment variable {match[1]} is not set; export {match[1]}=..., "
-                f"or write $${{{match[1]}}} for the text itself"
-            )
-        return environ[match[1]]
-
-    return _VARIABLE.sub(value, text)
 
 
 def headers(texts: tuple[str, ...], option: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,156 @@
+"""A job file's options of the main job: read by ``crawl run``'s own parser, under its own names.
+
+So an option means in a job what it means on the command line, and its errors are the same, with the
+file and the section in front. Relative paths are those from the job file's folder: whoever reads
+requests stands there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import click
+
+from crawler.cli.grouped import OptionGroup
+from crawler.cli.list_options import LISTS
+from crawler.cli.option_groups import REQUEST, TARGETS
+from crawler.cli.options import RunOptions, RunParams, parse
+from crawler.cli.polite_options import POLITENESS
+from crawler.cli.reply_options import REPLIES
+from crawler.cli.run import open_list
+from crawler.cli.run_command import OUTPUT, POOL_AND_RECORD, RETRIES, run_command
+from crawler.environment import expand_files
+from crawler.errors import UsageError
+from crawler.pull.job_file import JobFile, Sections
+from crawler.pull.keys import SECTIONS, Key
+from crawler.pull.moments import protected
+from crawler.settings import Settings
+from crawler.targets import TargetList
+
+_GROUPS: Final[tuple[tuple[str, tuple[OptionGroup, ...]], ...]] = (
+    ("targets", (TARGETS, LISTS)),
+    ("request", (REQUEST,)),
+    ("politeness", (POLITENESS,)),
+    ("retries", (RETRIES,)),
+    ("replies", (REPLIES,)),
+    ("pool", (POOL_AND_RECORD,)),
+    ("output", (OUTPUT,)),
+)
+_NOT_OF_A_JOB: Final = frozenset(
+    ("out", "resume", "retry-failed", "wait", "summary", "quiet", "debug", "dedupe", "sample")
+)
+"""What a pull decides for itself: its log, its ends, and that each target is asked each time."""
+_WITH_SECRETS: Final = frozenset(("header", "user", "bearer", "cookie", "proxy"))
+_LIST: Final = "list"
+
+
+def _options() -> Iterator[tuple[str, str, click.Option]]:
+    """Yield section, key and option of all that a job may say of the main job's."""
+    for section, groups in _GROUPS:
+        for group in groups:
+            for option in group.options:
+                name = next(o for o in option.opts if o.startswith("--")).removeprefix("--")
+                if name not in _NOT_OF_A_JOB:
+                    yield section, name, option
+
+
+def _key(name: str, option: click.Option) -> Key:
+    shown = option.metavar or "TEXT"
+    example = "true" if option.is_flag else f'"{option.default or shown}"'
+    if isinstance(option.type, click.Choice):
+        choices = tuple(map(str, option.type.choices))
+        return Key(name, "choice", option.help or "", example, choices)
+    kind = "flag" if option.is_flag else "texts" if option.multiple else "text"
+    return Key(name, cast(Any, kind), option.help or "", example)
+
+
+def known_keys() -> Sections:
+    """Give all keys of a job file, by section: its own and the main job's."""
+    known: dict[str, dict[str, Key]] = {
+        section: {key.name: key for key in keys} for section, keys in SECTIONS.items()
+    }
+    for section, name, option in _options():
+        known.setdefault(section, {})[name] = _key(name, option)
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequests:
+    """What a job requests: its ``settings``, and where its targets come from."""
+
+    settings: Settings
+    options: RunOptions
+    warn: Callable[[str], None]
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[TargetList]:
+        """Open the targets; raises ``CrawlError`` as ``crawl run`` does."""
+        with contextlib.ExitStack() as opened:
+            yield opened.enter_context(open_list(self.options, self.settings, opened, self.warn))
+
+
+def read_requests(file: JobFile, warn: Callable[[str], None]) -> JobRequests:
+    """Read what a job requests, secrets and all; raises ``UsageError``."""
+    try:
+        params = _params(file)
+        options, settings = parse(params, stdin_piped=False)
+    except click.ClickException as exc:
+        raise UsageError(f"{file.path}: {_placed(exc.format_message())}") from None
+    except UsageError as exc:
+        raise UsageError(f"{file.path}: {_placed(str(exc))}") from None
+    return JobRequests(settings, options, warn)
+
+
+def _params(file: JobFile) -> RunParams:
+    arguments = [text for section, _ in _GROUPS for text in _arguments(file.table(section))]
+    urls = file.table("targets").get(_LIST, ())
+    with run_command.make_context("pull", [*arguments, "--", *urls]) as context:
+        return cast(RunParams, dict(context.params))
+
+
+def _arguments(table: Mapping[str, Any]) -> Iterator[str]:
+    """Write a section's keys as the command line would have them."""
+    own = {key.name for key in (*SECTIONS["targets"],)}
+    for name, value in table.items():
+        if name in own:
+            continue
+        if isinstance(value, bool):
+            yield from [f"--{name}"] if value else []
+            continue
+        for text in (value,) if isinstance(value, str) else cast("Iterable[str]", value):
+            yield f"--{name}={_text(name, text)}"
+
+
+def _text(name: str, text: str) -> str:
+    if text in ("-", "@-"):
+        raise UsageError(f"--{name}: a pull has no standard input; give a file")
+    if name in _WITH_SECRETS:
+        return expand_files(text, f"--{name}")
+    return protected(text) if name == "url-template" else text
+
+
+def _placed(message: str) -> str:
+    """Name a key as the file has it where the parser speaks of an option."""
+    homes = {name: section for section, name, _ in _options()}
+
+    def placed(match: re.Match[str]) -> str:
+        home = homes.get(match[1])
+        return match[0] if home is None else f"[{home}] {match[1]}"
+
+    message = message.replace("give URLs, or a list as in crawl --urls list.txt", _NO_TARGETS)
+    return re.sub(r"--([a-z][a-z-]*)", placed, message.rstrip("."))
+
+
+_NO_TARGETS: Final = '[targets] list = ["https://…"] or urls = "list.txt" says what'
+
+
+@contextlib.contextmanager
+def standing_at(file: Path) -> Iterator[None]:
+    """Work from the job file's folder: paths in it are meant from there."""
+    with contextlib.chdir(file.parent):
+        yield

@@ -1,0 +1,269 @@
+"""A run that has ended becomes versions, state and ``latest/``: each step may be repeated.
+
+First the versions are on the disk, then one transaction tells of them, then ``latest/`` follows. A
+pull that is killed anywhere on the way is taken up by the next one from the run's records and
+bodies, and comes to the same files and rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from crawler.bodies.rows import SavedBody
+from crawler.pull.asking import TARGET
+from crawler.pull.content import Content, read_content
+from crawler.pull.cursors import Cursors, furthest
+from crawler.pull.diffs import Diff, diff_of
+from crawler.pull.durable import Workshop
+from crawler.pull.job import PullJob
+from crawler.pull.judging import CHANGED, FAILED, NOT_MODIFIED, UNCHANGED, Judged, judge
+from crawler.pull.latest import latest_path, slug_of
+from crawler.pull.replies import Reply, replies_of
+from crawler.pull.state import Outcome, RunState, State, TargetState, Version
+from crawler.pull.versions import New, Versions, open_versions
+from crawler.record import NEXT, Record, page_number
+
+OUTCOMES_KEPT: Final = 1000
+"""Outcomes of a target that the state keeps: what its history and its baseline are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a run came to: its row in the state, and the targets that it asked, as they are now."""
+
+    run: RunState
+    targets: tuple[TargetState, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    """What came of one target so far: its pages, and whether they are all there."""
+
+    key: str
+    cursors: list[Any] = field(default_factory=list)
+    last_page: int = 0
+    whole: bool = True
+
+
+class Commit:
+    """Commits one ``run`` of a job, whose records are in ``log`` and bodies in ``spool``."""
+
+    def __init__(
+        self, job: PullJob, state: State, workshop: Workshop, *, warn: Callable[[str], None]
+    ) -> None:
+        self._job = job
+        self._state = state
+        self._workshop = workshop
+        self._warn = warn
+        self._cursors = None if job.cursor is None else Cursors(job.cursor)
+        self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
+        self._touched: list[TargetState] = []
+        self._gone: list[Path] = []
+
+    def commit(self, run: str, log: Path, spool: Path, ended_s: float) -> Committed | None:
+        """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``."""
+        if self._state.has_run(run):
+            self._follow(run, log, spool)
+            return None
+        sizes = dict(self._state.rows("SELECT place, bytes FROM rows_file"))
+        versions = open_versions(self._job.store.versions, self._workshop, run, sizes)
+        with self._state.writing():
+            began_s = self._take_all(replies_of(log, spool, run), versions, ended_s)
+            for place, size in versions.flush().items():
+                self._state.change("INSERT OR REPLACE INTO rows_file VALUES (?, ?)", place, size)
+            counts = self._counts
+            row = RunState(
+                run, began_s, ended_s, counts[CHANGED], counts[UNCHANGED], counts[FAILED], None
+            )
+            self._state.add(row)
+            self._prune()
+        self._follow(run, log, spool)
+        return Committed(row, tuple(self._touched))
+
+    def _take_all(self, replies: Any, versions: Versions, ended_s: float) -> float:  # noqa: ANN401
+        """Take each reply in; give the moment at which the first was begun."""
+        began_s, group = ended_s, None
+        for reply in replies:
+            record = reply[0]
+            key = record.fields.get(TARGET, record.url)
+            if group is None or group.key != key:
+                self._conclude(group)
+                group = _Group(key)
+            began_s = min(began_s, moment_of(record))
+            self._take(group, reply, versions)
+        self._conclude(group)
+        return began_s
+
+    def _take(self, group: _Group, reply: Reply, versions: Versions) -> None:
+        record, body = reply
+        page = page_number(record.fields)
+        known = self._known(group.key, page)
+        judged = judge(record, body, known, self._job.store)
+        found = None
+        if self._cursors is not None and judged.content is not None:
+            judged, found = self._with_cursor(judged, self._cursors)
+        group.cursors.append(found)
+        group.last_page = page
+        group.whole = judged.outcome != FAILED and not record.fields.get(NEXT)
+        self._counts[judged.outcome] += 1
+        now = self._kept(known, record, body, judged, versions)
+        self._touched.append(now)
+        self._state.set_target(now)
+        self._state.add(
+            Outcome(
+                known.id, moment_of(record), record.run, judged.outcome, record.status,
+                judged.error, judged.detail, record.elapsed_ms,
+            )
+        )  # fmt: skip
+
+    def _with_cursor(self, judged: Judged, cursors: Cursors) -> tuple[Judged, Any]:
+        """Read the cursor of a reply; one that tells none holds nothing new."""
+        content = judged.content
+        assert content is not None, "asked for replies with content only"
+        if content.kind != "json":
+            words = "the reply is no JSON, so [cursor] from finds nothing in it"
+            return Judged(FAILED, "unexpected", words), None
+        found = cursors.of(content.value)
+        return (Judged(UNCHANGED) if found is None else judged), found
+
+    def _known(self, key: str, page: int) -> TargetState:
+        known = self._state.target(key, page)
+        if known is not None:
+            return known
+        return self._state.add_target(key, page, slug_of(key, page, self._state.has_slug))
+
+    def _kept(
+        self,
+        known: TargetState,
+        record: Record,
+        body: SavedBody | None,
+        judged: Judged,
+        versions: Versions,
+    ) -> TargetState:
+        """Keep what changed; give the target as it is now."""
+        at = moment_of(record)
+        if judged.outcome == FAILED:
+            since = known.failing_since if known.failures else at
+            return known._replace(
+                tried_at=at, failing_since=since, failures=known.failures + 1,
+                error=judged.error, detail=judged.detail,
+            )  # fmt: skip
+        now = known._replace(
+            tried_at=at, succeeded_at=at, failing_since=None, failures=0, error=None, detail=None
+        )
+        if record.status != NOT_MODIFIED and body is not None:
+            now = self._with_validators(now, record, body, judged)
+        if judged.outcome != CHANGED or body is None or judged.content is None:
+            return now
+        return self._changed(known, now, New(
+            known.slug, known.key, record.run, at, body, judged.content,
+            self._diff(known, judged.content),
+        ), versions)  # fmt: skip
+
+    def _changed(
+        self, known: TargetState, now: TargetState, new: New, versions: Versions
+    ) -> TargetState:
+        place, diff = versions.add(new)
+        added, removed = (None, None) if new.diff is None else new.diff[2:]
+        content = new.content
+        self._state.add(
+            Version(
+                known.id, new.run, new.at, content.digest, place, diff, len(content.data),
+                added, removed,
+            )
+        )  # fmt: skip
+        if known.ending not in (None, content.ending):
+            self._gone.append(latest_path(self._workshop.folder, known))
+        return now._replace(
+            kind=content.kind, ending=content.ending, digest=content.digest, changed_at=new.at
+        )
+
+    def _with_validators(
+        self, now: TargetState, record: Record, body: SavedBody, judged: Judged
+    ) -> TargetState:
+        """Note what the server calls this body; one name for two bodies is not to be trusted."""
+        headers = {name.lower(): value for name, value in body.headers}
+        etag, trusted = headers.get("etag"), now.trusted
+        same = etag is not None and etag == now.etag and now.asked == record.url
+        if same and trusted and judged.outcome == CHANGED:
+            trusted = False
+            self._warn(f"{now.key}: one ETag for two bodies: it is not asked by ETag any more")
+        return now._replace(
+            asked=record.url, etag=etag, last_modified=headers.get("last-modified"),
+            trusted=trusted, full_at=moment_of(record),
+        )  # fmt: skip
+
+    def _diff(self, known: TargetState, content: Content) -> Diff | None:
+        """Tell what changed since what is in ``latest/``, which this run has not touched yet."""
+        if known.digest is None or self._job.cursor is not None:
+            return None
+        try:
+            old = latest_path(self._workshop.folder, known).read_bytes()
+        except OSError:
+            return None
+        kind = "application/json" if known.kind == "json" else None
+        before = SavedBody("", 0, "", None, kind, "", (), old)
+        return diff_of(read_content(before, ()), content, self._job.store.diff)
+
+    def _conclude(self, group: _Group | None) -> None:
+        """End a target: its cursor moves on, and pages that are no more leave ``latest/``."""
+        if group is None:
+            return
+        first = self._state.target(group.key)
+        if self._cursors is not None and first is not None:
+            found = furthest(group.cursors)
+            if group.whole and found is not None:
+                self._state.set_target(first._replace(cursor=found))
+            elif found is not None:
+                self._warn(
+                    f"{group.key}: the cursor stays where it was: not all pages came; see "
+                    "--history, or give more [replies] max-pages"
+                )
+        if group.whole:
+            self._forget_pages(group)
+
+    def _forget_pages(self, group: _Group) -> None:
+        for known in self._state.pages_beyond(group.key, group.last_page):
+            self._gone.append(latest_path(self._workshop.folder, known))
+            self._state.set_target(known._replace(digest=None, asked=None))
+
+    def _prune(self) -> None:
+        """Forget outcomes beyond those kept, and versions beyond those that the job keeps."""
+        keep = self._job.store.keep if self._job.store.versions == "files" else 0
+        for target in self._touched:
+            self._state.forget_outcomes(target.id, OUTCOMES_KEPT)
+            for version in self._state.versions(target=target.id)[keep:] if keep else ():
+                self._state.forget_version(version)
+                folder = self._workshop.folder
+                self._gone += [folder / place for place in (version.place, version.diff) if place]
+
+    def _follow(self, run: str, log: Path, spool: Path) -> None:
+        """Have ``latest/`` show what the state tells of this run, and clear away what is gone."""
+        folder = self._workshop.folder
+        for path in self._gone:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for record, body in replies_of(log, spool, run):
+            if body is None or record.error is not None:
+                continue
+            known = self._state.target(
+                record.fields.get(TARGET, record.url), page_number(record.fields)
+            )
+            if known is None or known.digest is None:
+                continue
+            content = read_content(body, self._job.store.ignore)
+            path = latest_path(folder, known)
+            if content.digest == known.digest and (
+                known.changed_at == moment_of(record) or not path.exists()
+            ):
+                self._workshop.write(path, content.data)
+
+
+def moment_of(record: Record) -> float:
+    """Give the Unix time at which a record's last attempt began."""
+    return datetime.fromisoformat(record.started).timestamp()

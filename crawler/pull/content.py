@@ -1,0 +1,87 @@
+"""What a reply's body is, and when two of them are the same.
+
+JSON is compared by its value: the order of members and the blanks between them are no change, nor
+is what the job ignores. Anything else is compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from crawler.bodies.names import extension
+from crawler.bodies.rows import SavedBody
+from crawler.codec import decode_row
+from crawler.pull.json_paths import JsonPath
+
+ContentKind = Literal["json", "text", "binary", "empty"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """A body that was read: ``kind`` and ``digest`` tell whether it changed.
+
+    ``value`` is what JSON holds, None of another kind; ``ending`` the extension of its file.
+    """
+
+    kind: ContentKind
+    digest: str
+    data: bytes
+    ending: str
+    value: Any = None
+
+
+def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
+    """Read a body as what it is, whatever it says it is."""
+    data, ending = body.content, extension(body.content_type)
+    if not data.strip():
+        return Content("empty", hashlib.sha256(data).hexdigest(), data, ending)
+    if _says_json(body.content_type) or data.lstrip()[:1] in (b"{", b"["):
+        try:
+            value = decode_row(data)
+            return Content("json", _digest(value, ignore), data, ".json", value)
+        except (ValueError, RecursionError):  # nested too deeply: compared as a text
+            pass
+    kind: ContentKind = "text" if _is_text(data) else "binary"
+    return Content(kind, hashlib.sha256(data).hexdigest(), data, ending)
+
+
+def _says_json(content_type: str | None) -> bool:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _is_text(data: bytes) -> bool:
+    if b"\0" in data:
+        return False
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _digest(value: Any, ignore: tuple[JsonPath, ...]) -> str:  # noqa: ANN401 - whatever JSON holds
+    for path in ignore:
+        value = path.without(value)
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def fault_of(content: Content, body: SavedBody, before: str | None, *, allow_empty: bool) -> str:
+    """Say what keeps a reply from being data; empty where nothing does.
+
+    ``before`` is the kind of the newest version, None without one.
+    """
+    if content.kind == "empty" and not allow_empty and body.status != 204:
+        return "the body is empty; [store] allow-empty = true takes that for data"
+    if content.kind == "json" or content.kind == "empty":
+        return ""
+    kind = (body.content_type or "no Content-Type").partition(";")[0].strip()
+    if _says_json(body.content_type):
+        return "the Content-Type says JSON and the body is none"
+    if before == "json":
+        return f"JSON was expected, as in the version before, and {kind} came"
+    return ""

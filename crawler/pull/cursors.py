@@ -1,0 +1,49 @@
+"""What of a reply goes into the next request, and how far it may go.
+
+A cursor moves only when every page of its target came and none is left: in a feed of newest first,
+what a page that failed held would be lost for ever otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from crawler.pull.job import CursorPlan
+from crawler.selecting import compiled, search
+
+_EXPRESSION: Final = "[cursor] from"
+
+
+class Cursors:
+    """Reads cursors out of replies. Raises ``UsageError`` for an expression that is none."""
+
+    def __init__(self, plan: CursorPlan) -> None:
+        self._expression = compiled(plan.expression, _EXPRESSION)
+
+    def of(self, reply: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Give what a reply tells, None where it tells nothing."""
+        found = search(self._expression, reply)
+        return None if found in ("", [], {}) else found
+
+
+def furthest(found: Sequence[Any]) -> str | None:
+    """Give the cursor that some pages tell together, as text; None where none tells one.
+
+    Numbers and texts have a greatest; of anything else the last page's counts.
+    """
+    values = [value for value in found if value is not None]
+    if not values:
+        return None
+    if all(isinstance(value, str) for value in values) or all(map(_is_number, values)):
+        return _text(max(values))
+    return _text(values[-1])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,48 @@
+"""What a target's record and body come to: changed, unchanged or failed."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from crawler.bodies.rows import SavedBody
+from crawler.pull.content import Content, fault_of, read_content
+from crawler.pull.job import StorePlan
+from crawler.pull.state import TargetState
+from crawler.record import Record
+
+NOT_MODIFIED: Final = 304
+CHANGED: Final = "changed"
+UNCHANGED: Final = "unchanged"
+FAILED: Final = "failed"
+
+
+class Judged(NamedTuple):
+    """What came of a target; ``content`` is there where a body was data."""
+
+    outcome: str
+    error: str | None = None
+    detail: str | None = None
+    content: Content | None = None
+
+
+def judge(record: Record, body: SavedBody | None, known: TargetState, plan: StorePlan) -> Judged:
+    """Hold a reply against what is known of its target."""
+    if record.error is not None:
+        return Judged(FAILED, record.error, record.detail)
+    if record.status == NOT_MODIFIED:
+        return _not_modified(record, known)
+    if body is None:
+        return Judged(FAILED, "aborted", "its body was not kept: the pull was cut off")
+    content = read_content(body, plan.ignore)
+    fault = fault_of(content, body, known.kind, allow_empty=plan.allow_empty)
+    if fault:
+        return Judged(FAILED, "unexpected", fault)
+    if body.status == 204 and content.kind == "empty" and not plan.allow_empty:
+        return Judged(UNCHANGED)  # No Content: there is nothing new
+    return Judged(UNCHANGED if content.digest == known.digest else CHANGED, content=content)
+
+
+def _not_modified(record: Record, known: TargetState) -> Judged:
+    if known.digest is not None and known.asked == record.url:
+        return Judged(UNCHANGED)
+    return Judged(FAILED, "unexpected", "304 came for a request without If-None-Match")

@@ -1,0 +1,164 @@
+"""What there is to tell of a job: one value for the status, the page, its API and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crawler.pull.baseline import BASELINE, RECENT, Drift, drift, p95
+from crawler.pull.job import PullJob
+from crawler.pull.judging import FAILED
+from crawler.pull.latest import latest_path
+from crawler.pull.state import RunState, State, TargetState, Version
+
+_P95_OF: Final = 20
+_SHOWN: Final = 60
+"""Latencies of a target that are shown as a line."""
+_CHANGES: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    """A target as it is told. Moments are Unix seconds, None where there was none yet.
+
+    ``latencies_ms`` are the newest ones of successes, oldest first; ``p95_ms`` that of the last 20,
+    ``baseline_p95_ms`` that of up to 200 before them. ``versions`` counts those that are kept.
+    """
+
+    key: str
+    page: int
+    latest: Path | None
+    tried_at: float | None
+    succeeded_at: float | None
+    changed_at: float | None
+    failing_since: float | None
+    failures: int
+    error: str | None
+    detail: str | None
+    status: int | None
+    latencies_ms: tuple[float, ...]
+    p95_ms: float | None
+    baseline_p95_ms: float | None
+    drift: Drift | None
+    versions: int
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertView:
+    """An alert that is firing."""
+
+    rule: str
+    subject: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A version that was kept: ``place`` and ``diff`` are files, ``diff`` None without one."""
+
+    key: str
+    at: float
+    place: Path
+    diff: Path | None
+    bytes: int
+    added: int | None
+    removed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job as it is told. ``last`` is its newest run; ``next_at`` is None without a schedule.
+
+    ``running_since`` is None where nothing tells; ``error`` says why nothing is known of it.
+    """
+
+    name: str
+    path: Path
+    folder: Path
+    last: RunState | None = None
+    next_at: float | None = None
+    running_since: float | None = None
+    targets: tuple[TargetView, ...] = ()
+    alerts: tuple[AlertView, ...] = ()
+    changes: tuple[Change, ...] = ()
+    error: str | None = None
+
+
+def overview(job: PullJob, *, next_at: float | None = None) -> JobView:
+    """Look at a job's state as it is now; raises ``StateError``."""
+    folder = job.store.folder
+    state = State.reading(folder)
+    if state is None:
+        return JobView(name=job.name, path=job.path, folder=folder, next_at=next_at)
+    with state:
+        return view_of(job, state, next_at=next_at)
+
+
+def view_of(job: PullJob, state: State, *, next_at: float | None = None) -> JobView:
+    """Tell what an open state holds of a job."""
+    folder = job.store.folder
+    targets = state.targets()
+    keys = {target.id: target.key for target in targets}
+    newest = state.runs(most=1)
+    return JobView(
+        name=job.name,
+        path=job.path,
+        folder=folder,
+        last=newest[0] if newest else None,
+        next_at=next_at,
+        targets=tuple(_target(state, folder, each) for each in targets if _is_there(each)),
+        alerts=tuple(
+            AlertView(rule=rule, subject=subject, since=since)
+            for rule, subject, since in state.rows(
+                "SELECT rule, subject, since FROM alert ORDER BY since, rule, subject"
+            )
+        ),
+        changes=tuple(
+            _change(folder, keys[each.target], each) for each in state.versions(most=_CHANGES)
+        ),
+    )
+
+
+def _is_there(target: TargetState) -> bool:
+    """Tell a target from a page that is no more."""
+    return target.page == 1 or target.digest is not None
+
+
+def _target(state: State, folder: Path, target: TargetState) -> TargetView:
+    outcomes = state.outcomes(target.id, BASELINE + max(RECENT, _P95_OF))
+    times = tuple(each.elapsed_ms for each in outcomes if each.outcome != FAILED)
+    versions = state.rows("SELECT count(*) FROM version WHERE target = ?", target.id)
+    latest = latest_path(folder, target)
+    return TargetView(
+        key=target.key,
+        page=target.page,
+        latest=latest if target.digest is not None else None,
+        tried_at=target.tried_at,
+        succeeded_at=target.succeeded_at,
+        changed_at=target.changed_at,
+        failing_since=target.failing_since,
+        failures=target.failures,
+        error=target.error,
+        detail=target.detail,
+        status=outcomes[-1].status if outcomes else None,
+        latencies_ms=times[-_SHOWN:],
+        p95_ms=p95(times[-_P95_OF:]),
+        baseline_p95_ms=p95(times[:-_P95_OF][-BASELINE:]),
+        drift=drift(times),
+        versions=versions[0][0],
+        cursor=target.cursor,
+    )
+
+
+def _change(folder: Path, key: str, version: Version) -> Change:
+    return Change(
+        key=key,
+        at=version.at,
+        place=folder / version.place,
+        diff=None if version.diff is None else folder / version.diff,
+        bytes=version.bytes,
+        added=version.added,
+        removed=version.removed,
+    )

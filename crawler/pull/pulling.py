@@ -1,0 +1,163 @@
+"""One pull of a job, from its lock to what is told of it: the order in which all happens.
+
+What a killed pull left is taken in first. Then the log is rotated, the targets are asked by the
+main job's own engine, and what came is committed. Bodies wait in ``spool/`` until they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from crawler.body_plan import Bodies
+from crawler.crawling import Crawling, Job
+from crawler.errors import CrawlError, UsageError
+from crawler.log import repair
+from crawler.pull.asking import Asking
+from crawler.pull.committing import Commit, Committed
+from crawler.pull.cursors import Cursors
+from crawler.pull.diffs import check_diff
+from crawler.pull.durable import Workshop
+from crawler.pull.job import PullJob
+from crawler.pull.job_lock import lock_job
+from crawler.pull.rotation import LOG_NAME, rotate
+from crawler.pull.state import RunState, State
+from crawler.resume import newest_run
+from crawler.run_lock import RunLock
+from crawler.settings import Settings
+from crawler.targets import TargetList
+
+_SPOOL: Final = "spool"
+_BODIES: Final = "bodies.jsonl"
+
+
+class Requests(Protocol):
+    """What a job asks for and how: read anew for each pull, since lists and secrets may change."""
+
+    @property
+    def settings(self) -> Settings:
+        """How the targets are requested."""
+        ...
+
+    def open(self) -> contextlib.AbstractContextManager[TargetList]:
+        """Open the job's targets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A pull that has ended: what it came to, and of what it took up of one that was killed."""
+
+    committed: Committed
+    taken_up: Committed | None
+
+
+Watch = Callable[[Crawling], contextlib.AbstractContextManager[object]]
+"""What watches a crawl while it is under way: for signals, say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A pull to be made: ``job`` and what it requests. ``warn`` is told what is odd."""
+
+    job: PullJob
+    requests: Requests
+    warn: Callable[[str], None]
+    watch: Watch = contextlib.nullcontext
+    wait: bool = False
+
+    def make(self, then: Callable[[State, Pulled], None]) -> Pulled:
+        """Make it; ``then`` is called with the open state while the job is still locked.
+
+        Raises ``JobRunningError`` where the job is being pulled, any ``CrawlError`` where something
+        cannot be used or written.
+        """
+        job = self.job
+        check_pull(job, self.requests.settings)
+        workshop = Workshop(job.store.folder)
+        job.store.folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(job.store.folder)
+        with lock_job(job.name, job.store.folder, wait=self.wait):
+            workshop.tidy()
+            with State.open(job.store.folder) as state:
+                taken_up = self._take_up(state, workshop)
+                rotate(workshop, job.log, time.time())
+                pulled = Pulled(self._pull(state, workshop), taken_up)
+                then(state, pulled)
+                return pulled
+
+    def _take_up(self, state: State, workshop: Workshop) -> Committed | None:
+        """Commit what a pull that was killed had recorded."""
+        log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
+        if not spool.exists():
+            return None
+        committed = None
+        if log.exists():
+            with RunLock(log, wait=True):
+                repair(log)
+            run = newest_run(log)
+            if run is not None:
+                commit = Commit(self.job, state, workshop, warn=self.warn)
+                committed = commit.commit(run, log, spool / _BODIES, time.time())
+        shutil.rmtree(spool, ignore_errors=True)
+        return committed
+
+    def _pull(self, state: State, workshop: Workshop) -> Committed:
+        log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
+        spool.mkdir()
+        settings = _with_spool(self.requests.settings, spool / _BODIES)
+        known = {target.key: target for target in state.targets() if target.page == 1}
+        asking = Asking(self.job, settings, known, time.time())
+        with self.requests.open() as targets:
+            crawl = Job(
+                targets=asking.requests(targets), settings=settings, out=log, warn=self.warn,
+                tables=False, wait_for_lock=True,
+            )  # fmt: skip
+            with Crawling(crawl) as crawling, self.watch(crawling):
+                for _ in crawling:
+                    pass
+                crawling.finish()
+        commit = Commit(self.job, state, workshop, warn=self.warn)
+        committed = commit.commit(crawling.run, log, spool / _BODIES, time.time())
+        assert committed is not None, "a run's id is its own"
+        shutil.rmtree(spool, ignore_errors=True)
+        return committed
+
+
+def check_pull(job: PullJob, settings: Settings) -> None:
+    """Raise ``UsageError`` for what can be known to be wrong before anything is sent."""
+    check_diff(job.store.diff)
+    if job.cursor is not None:
+        Cursors(job.cursor)
+    if settings.dedupe != "none":
+        raise UsageError("dedupe: a pull keeps a version of each target; leave it out")
+
+
+def note_failure(job: PullJob, error: CrawlError, now_s: float) -> None:
+    """Note in the job's state that a pull could not be made, for its history to tell."""
+    run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s)) + f"-{int(now_s * 1e6) % 10**8:08d}"
+    with contextlib.suppress(CrawlError, OSError):
+        job.store.folder.mkdir(parents=True, exist_ok=True)
+        with State.open(job.store.folder) as state:
+            state.add(RunState(run, now_s, now_s, 0, 0, 0, str(error)))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise UsageError(f"[store] dir {folder}: cannot make it: {reason}") from None
+
+
+def _with_spool(settings: Settings, spool: Path) -> Settings:
+    """Have bodies kept for the commit; a 304 is always fine where statuses are expected."""
+    expect = settings.expect
+    if expect is not None and expect.statuses:
+        expect = replace(expect, statuses=(*expect.statuses, "304"))
+    return replace(settings, bodies=Bodies(file=str(spool), headers=True), expect=expect)

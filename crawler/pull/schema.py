@@ -1,0 +1,92 @@
+"""The state file's tables, as the migrations that make them, oldest first.
+
+A file's ``user_version`` counts the migrations it has had. To change a table, append one; never
+edit one that was released.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x6372776C
+"""``crwl``: what tells our files from other SQLite files (https://sqlite.org/fileformat.html)."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE target (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        page INTEGER NOT NULL,
+        slug TEXT NOT NULL UNIQUE,
+        asked TEXT,
+        etag TEXT,
+        last_modified TEXT,
+        trusted INTEGER NOT NULL DEFAULT 1,
+        full_at REAL,
+        kind TEXT,
+        ending TEXT,
+        digest TEXT,
+        changed_at REAL,
+        succeeded_at REAL,
+        tried_at REAL,
+        failing_since REAL,
+        failures INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        detail TEXT,
+        cursor TEXT,
+        UNIQUE (key, page)
+    );
+    CREATE TABLE run (
+        id TEXT PRIMARY KEY,
+        started REAL NOT NULL,
+        ended REAL NOT NULL,
+        changed INTEGER NOT NULL,
+        unchanged INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        error TEXT
+    );
+    CREATE TABLE outcome (
+        target INTEGER NOT NULL REFERENCES target (id),
+        at REAL NOT NULL,
+        run TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        status INTEGER,
+        error TEXT,
+        detail TEXT,
+        elapsed_ms REAL NOT NULL,
+        PRIMARY KEY (target, run)
+    ) WITHOUT ROWID;
+    CREATE INDEX outcome_at ON outcome (target, at);
+    CREATE TABLE version (
+        target INTEGER NOT NULL REFERENCES target (id),
+        run TEXT NOT NULL,
+        at REAL NOT NULL,
+        digest TEXT NOT NULL,
+        place TEXT NOT NULL,
+        diff TEXT,
+        bytes INTEGER NOT NULL,
+        added INTEGER,
+        removed INTEGER,
+        PRIMARY KEY (target, run)
+    ) WITHOUT ROWID;
+    CREATE INDEX version_at ON version (at);
+    CREATE TABLE rows_file (
+        place TEXT PRIMARY KEY,
+        bytes INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE alert (
+        rule TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        since REAL NOT NULL,
+        PRIMARY KEY (rule, subject)
+    ) WITHOUT ROWID;
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        channel TEXT NOT NULL,
+        body TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0
+    );
+    """,
+)
+"""``alert`` holds what is firing, ``message`` what is still to be told, a row a channel."""

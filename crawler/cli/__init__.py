@@ -18,6 +18,7 @@ from crawler.cli.completion import answer_shell, completion_command
 from crawler.cli.demo import demo_command
 from crawler.cli.failures import guarded
 from crawler.cli.grouped import VerbGroup
+from crawler.cli.pull_command import pull_command
 from crawler.cli.report_command import report_command
 from crawler.cli.run_command import run_command
 from crawler.settings import VERSION
@@ -32,7 +33,14 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 command_line: Final = VerbGroup(
     "crawl",
     default=run_command,
-    verbs=[bench_command, report_command, compare_command, demo_command, completion_command],
+    verbs=[
+        bench_command,
+        report_command,
+        compare_command,
+        pull_command,
+        demo_command,
+        completion_command,
+    ],
     options=[
         click.Option(
             ["--version"],

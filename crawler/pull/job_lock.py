@@ -6,18 +6,41 @@ where the pull was killed.
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from crawler.errors import JobRunningError, LogLockedError
 from crawler.run_lock import RunLock
+
+_LOCKED: Final = "pull"
 
 
 def lock_job(name: str, folder: Path, *, wait: bool) -> RunLock:
     """Take the lock, a context manager; raises ``JobRunningError`` that says who holds it."""
     try:
-        return RunLock(folder / "pull", wait=wait)
+        return RunLock(folder / _LOCKED, wait=wait)
     except LogLockedError as exc:
         raise JobRunningError(
             f"{name}: it is being pulled by process {exc.pid}, since {exc.since}; --wait waits "
             "for it, --skip-if-running ends at once with 0"
         ) from None
+
+
+def running_since(folder: Path) -> float | None:
+    """Give since when a job is being pulled, Unix seconds, None where it is not.
+
+    Only a look: what would take the lock to see might keep a pull from beginning.
+    """
+    try:
+        pid, since = (folder / f"{_LOCKED}.lock").read_text().split()
+        os.kill(int(pid), 0)
+    except PermissionError:  # it is there, and another user's
+        pass
+    except (OSError, ValueError):
+        return None
+    try:
+        return datetime.fromisoformat(since).timestamp()
+    except ValueError:
+        return None

@@ -86,17 +86,28 @@ class JobView:
     error: str | None = None
 
 
-def overview(job: PullJob, *, next_at: float | None = None) -> JobView:
+def overview(
+    job: PullJob, *, next_at: float | None = None, running_since: float | None = None
+) -> JobView:
     """Look at a job's state as it is now; raises ``StateError``."""
     folder = job.store.folder
     state = State.reading(folder)
     if state is None:
-        return JobView(name=job.name, path=job.path, folder=folder, next_at=next_at)
+        return JobView(
+            name=job.name, path=job.path, folder=folder,
+            next_at=next_at, running_since=running_since,
+        )  # fmt: skip
     with state:
-        return view_of(job, state, next_at=next_at)
+        return view_of(job, state, next_at=next_at, running_since=running_since)
 
 
-def view_of(job: PullJob, state: State, *, next_at: float | None = None) -> JobView:
+def view_of(
+    job: PullJob,
+    state: State,
+    *,
+    next_at: float | None = None,
+    running_since: float | None = None,
+) -> JobView:
     """Tell what an open state holds of a job."""
     folder = job.store.folder
     targets = state.targets()
@@ -108,6 +119,7 @@ def view_of(job: PullJob, state: State, *, next_at: float | None = None) -> JobV
         folder=folder,
         last=newest[0] if newest else None,
         next_at=next_at,
+        running_since=running_since,
         targets=tuple(_target(state, folder, each) for each in targets if _is_there(each)),
         alerts=tuple(
             AlertView(rule=rule, subject=subject, since=since)

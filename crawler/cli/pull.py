@@ -1,0 +1,360 @@
+"""The pull verb: jobs pulled once or by their schedules, looked at, checked, and made.
+
+One line a pull goes to stdout, all other talk to stderr. What a pull recorded stays, whatever ends
+it: the next one takes it up.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from crawler.cli.job_options import JobRequests, known_keys, read_requests, standing_at
+from crawler.cli.pull_options import PullOptions
+from crawler.cli.stopping import StopSignals
+from crawler.crawling import Crawling
+from crawler.errors import CrawlError, JobRunningError, UsageError
+from crawler.files import write_whole
+from crawler.pull.alerting import Finding, broken_limits, deliver, findings, note
+from crawler.pull.channels import check_channels
+from crawler.pull.job import PullJob, job_of
+from crawler.pull.job_file import JobFile, parse_job, read_job_file
+from crawler.pull.job_lock import running_since
+from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, job_files
+from crawler.pull.overview import JobView, overview, view_of
+from crawler.pull.pulling import Pull, Pulled, check_pull, note_failure
+from crawler.pull.rotation import LOG_NAME
+from crawler.pull.state import State
+from crawler.pull.timetable import Timetable
+
+_BROKEN: Final = 3
+_NARROW: Final = 100
+
+
+def execute(options: PullOptions) -> int:
+    """Do what was asked; give the exit code."""
+    return _MODES[options.mode](options)
+
+
+def _say(text: str) -> None:
+    print(f"crawl: {text}", file=sys.stderr, flush=True)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((_NARROW, 24)).columns
+
+
+# -- pulling
+
+
+def _once(options: PullOptions) -> int:
+    """Pull each job, one after another: none keeps the next from its turn. The worst code counts.
+
+    Where only one was named, its error is the command's own.
+    """
+    if len(options.places) == 1 and not options.places[0].is_dir():
+        return _pull_file(options.places[0], options)
+    codes = []
+    for path in job_files(options.places):
+        try:
+            codes.append(_pull_file(path, options))
+        except CrawlError as exc:
+            _say(f"error: {exc}")
+            codes.append(exc.exit_code)
+        if codes[-1] > 128:  # it was told to stop
+            break
+    return max(codes)
+
+
+def _pull_file(path: Path, options: PullOptions) -> int:
+    file = _read(path, options)
+    with standing_at(file.path):
+        job = job_of(file)
+        try:
+            return _pull(job, file, options)
+        except JobRunningError as exc:
+            if not options.skip_if_running:
+                raise
+            if not options.quiet:
+                _say(str(exc).partition(";")[0] + ": skipped")
+            return 0
+        except CrawlError as exc:
+            _note_failure(job, exc)
+            raise
+
+
+def _read(path: Path, options: PullOptions) -> JobFile:
+    if options.text_on_stdin:
+        return parse_job(path, sys.stdin.buffer.read(), known_keys())
+    return read_job_file(path, known_keys())
+
+
+@dataclass(slots=True)
+class _Stopping:
+    """Watches a crawl for signals, and knows afterwards which came."""
+
+    signals: StopSignals | None = field(default=None)
+
+    def watch(self, crawling: Crawling) -> StopSignals:
+        self.signals = StopSignals(crawling)
+        return self.signals
+
+    @property
+    def by(self) -> int | None:
+        return None if self.signals is None else self.signals.by
+
+
+def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
+    check_channels(job.alerts)
+    requests = read_requests(file, _warner(job))
+    stopping, codes = _Stopping(), list[int]()
+
+    def then(state: State, pulled: Pulled) -> None:
+        asked = stopping.by is None
+        broken = _tell(job, state, pulled, asked=asked)
+        codes.append(_code(requests, pulled, broken=broken, by=stopping.by))
+
+    pull = Pull(
+        job=job, requests=requests, warn=_warner(job), watch=stopping.watch, wait=options.wait
+    )
+    pulled = pull.make(then)
+    if not options.quiet or codes[0]:
+        print(_line(job, pulled), flush=True)
+    return codes[0]
+
+
+def _warner(job: PullJob) -> Callable[[str], None]:
+    return lambda text: _say(f"{job.name}: {text}")
+
+
+def _tell(job: PullJob, state: State, pulled: Pulled, *, asked: bool) -> bool:
+    """Tell whoever is to know; give whether a limit was broken."""
+    run, warn = pulled.committed.run, _warner(job)
+    broken = broken_limits(job, job.store.folder / LOG_NAME, run.id)
+    found = [*broken, *findings(job, state, pulled.committed)]
+    note(job, state, found, run.id, run.ended, asked=asked)
+    deliver(job, state, warn)
+    _export(job, view_of(job, state, next_at=_next_at(job, run.started)))
+    for each in broken:
+        if each.firing:
+            warn(each.message)
+    return any(each.firing for each in broken)
+
+
+def _export(job: PullJob, view: JobView) -> None:
+    """Write and send the figures; that they cannot be is no failure of the pull."""
+    try:
+        if job.textfile is not None:
+            from crawler.pull.metrics import to_metrics, write_metrics
+
+            write_metrics(job.textfile, to_metrics([view], time.time()))
+        if job.otlp is not None:
+            from crawler.pull.otlp import push
+
+            push(job.otlp, view, time.time())
+    except CrawlError as exc:
+        _say(f"{job.name}: {exc}")
+
+
+def _code(requests: JobRequests, pulled: Pulled, *, broken: bool, by: int | None) -> int:
+    run = pulled.committed.run
+    if by is not None:
+        return 128 + by
+    if broken:
+        return _BROKEN
+    count = run.changed + run.unchanged + run.failed
+    return int(requests.options.max_errors.exceeded(run.failed, count))
+
+
+def _line(job: PullJob, pulled: Pulled) -> str:
+    run = pulled.committed.run
+    count = run.changed + run.unchanged + run.failed
+    return (
+        f"{job.name}: {count} asked: {run.changed} changed, {run.unchanged} unchanged, "
+        f"{run.failed} failed, in {run.ended - run.started:.2f} s; in {job.store.folder}"
+    )
+
+
+def _note_failure(job: PullJob, error: CrawlError) -> None:
+    """Have history and alerts tell of a pull that could not be made."""
+    now_s = time.time()
+    note_failure(job, error, now_s)
+    try:
+        with State.open(job.store.folder) as state:
+            message = f"it could not be pulled: {error}"
+            found = [Finding("pull", job.name, firing=True, message=message)]
+            note(job, state, found, "", now_s, asked=False)
+            deliver(job, state, _warner(job))
+    except (CrawlError, OSError):
+        return  # the error itself may be that the state cannot be used
+
+
+# -- by schedule
+
+
+def _loop(options: PullOptions) -> int:
+    loop = Loop(
+        options.places, _loaded, _say, every=options.every, at_once=options.at_once or AT_ONCE
+    )
+    loop.begin()
+    if options.serve is None:
+        return loop.run()
+    from crawler.pull.metrics import to_metrics
+    from crawler.pull.serving import StatusServer
+
+    server = StatusServer(
+        options.serve,
+        loop.views,
+        token=options.token,
+        metrics=lambda views: to_metrics(views, time.time()),
+        healthy=loop.healthy,
+    )
+    with server:
+        _say(f"status at {server.url}")
+        return loop.run()
+
+
+def _loaded(path: Path) -> LoadedJob:
+    """Read a job and all that it needs, so that a loop begins only with what can be pulled."""
+    try:
+        text = path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{path}: cannot read the job file: {exc.strerror or exc}") from None
+    job, _ = _checked(parse_job(path, text, known_keys()))
+    return LoadedJob(job, text)
+
+
+def _checked(file: JobFile) -> tuple[PullJob, JobRequests]:
+    """Read a job and what it requests, and hold both to what can be known before a pull."""
+    with standing_at(file.path):
+        job = job_of(file)
+        requests = read_requests(file, _say)
+        check_channels(job.alerts)
+        check_pull(job, requests.settings)
+    return job, requests
+
+
+# -- looking
+
+
+def _status(options: PullOptions) -> int:
+    from crawler.pull.serving import view_value
+    from crawler.pull.status_text import status_text
+
+    views = [_view(job_of(read_job_file(p, known_keys()))) for p in job_files(options.places)]
+    if options.json:
+        print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
+    else:
+        print(status_text(views, time.time(), _width()), end="")
+    return 0
+
+
+def _view(job: PullJob) -> JobView:
+    folder = job.store.folder
+    try:
+        view = overview(job)
+        last_s = None if view.last is None else view.last.started
+        next_at = _next_at(job, last_s)
+        return overview(job, next_at=next_at, running_since=running_since(folder))
+    except CrawlError as exc:
+        return JobView(name=job.name, path=job.path, folder=folder, error=str(exc))
+
+
+def _next_at(job: PullJob, last_s: float | None) -> float | None:
+    """Give when a loop would pull a job next, None without a schedule."""
+    table: Timetable[str] = Timetable(lambda _: 0.0)
+    try:
+        table.put(job.name, job.timing, last_s, time.time())
+    except UsageError:
+        return None
+    return table.next_at(job.name)
+
+
+def _history(options: PullOptions) -> int:
+    from crawler.pull.status_text import history_text, run_value
+
+    found = {}
+    for path in job_files(options.places):
+        job = job_of(read_job_file(path, known_keys()))
+        state = State.reading(job.store.folder)
+        runs = []
+        if state is not None:
+            with state:
+                runs = state.runs(since=options.since_s)
+        found[job.name] = runs
+    if options.json:
+        plain = {name: [run_value(run) for run in runs] for name, runs in found.items()}
+        print(json.dumps(plain, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(history_text(n, runs, _width()) for n, runs in found.items()), end="")
+    return 0
+
+
+# -- making and checking
+
+
+def _check(options: PullOptions) -> int:
+    from crawler.cli.job_preview import preview
+
+    for path in job_files(options.places):
+        file = read_job_file(path, known_keys())
+        job, requests = _checked(file)
+        with standing_at(file.path):
+            print(preview(file, job, requests), end="")
+    return 0
+
+
+def _init(options: PullOptions) -> int:
+    from crawler.pull.job_template import job_template
+
+    for path in options.places:
+        if path.exists():
+            raise UsageError(f"--init {path}: there is such a file; give another name")
+        if path.suffix != ".toml":
+            raise UsageError(f"--init {path}: a job is a .toml file; give {path.name}.toml")
+        if not path.parent.is_dir():
+            raise UsageError(f"--init {path}: {path.parent} is no directory; make it first")
+        write_whole(path, job_template(path.stem, known_keys()).encode())
+        _say(f"{path} is written: edit it, then crawl pull --check {path}")
+    return 0
+
+
+def _schema(_: PullOptions) -> int:
+    from crawler.pull.job_schema import job_schema
+
+    print(json.dumps(job_schema(known_keys()), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _unit(options: PullOptions) -> int:
+    from crawler.pull.units import unit_of
+
+    jobs = [job_of(read_job_file(path, known_keys())) for path in job_files(options.places)]
+    assert options.unit is not None, "that is what made this the mode"
+    print(unit_of(options.unit, jobs, _program()), end="")
+    return 0
+
+
+def _program() -> str:
+    """Give the absolute path of the program that was called."""
+    called = Path(sys.argv[0])
+    found = shutil.which("crawl") if called.name != "crawl" else str(called)
+    return str(Path(found).absolute()) if found else "crawl"
+
+
+_MODES: Final[Mapping[str, Callable[[PullOptions], int]]] = {
+    "once": _once,
+    "loop": _loop,
+    "status": _status,
+    "history": _history,
+    "check": _check,
+    "init": _init,
+    "schema": _schema,
+    "unit": _unit,
+}

@@ -1,0 +1,183 @@
+"""What is told of a pull, and when: once as something begins to be wrong, once as it is well again.
+
+What is firing stands in the state, and so does what is still to be told: it is written in the
+transaction that changes the one, and taken out once it was told. So an alert that could not be sent
+is sent by the next pull, and a kill between loses none (it may tell one twice).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from crawler.log_blocks import Selection
+from crawler.pull.baseline import BASELINE, RECENT, drift
+from crawler.pull.channels import ChannelError, channels_of, send
+from crawler.pull.committing import Committed
+from crawler.pull.job import PullJob
+from crawler.pull.judging import FAILED
+from crawler.pull.state import State, TargetState
+from crawler.reading import read_report
+from crawler.verdicts import judge
+
+MOST_TRIES: Final = 20
+"""Times that telling an alert is tried, once a pull, before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found of one subject.
+
+    ``firing`` is None where it is neither wrong nor well again: what was told stands.
+    """
+
+    rule: str
+    subject: str
+    firing: bool | None
+    message: str
+
+
+def broken_limits(job: PullJob, log: Path, run: str) -> list[Finding]:
+    """Hold a run's figures against the job's limits; nothing without limits."""
+    if not job.alerts.thresholds:
+        return []
+    report = read_report([log], selection=Selection(run=run), warn=lambda _: None)
+    verdicts = [judge(each, report.figures, report.main) for each in job.alerts.thresholds]
+    return [Finding("fail-on", v.threshold.text, not v.passed, v.words) for v in verdicts]
+
+
+def findings(job: PullJob, state: State, committed: Committed) -> Iterator[Finding]:
+    """Yield what the other rules of a job find after a pull."""
+    yield Finding("pull", job.name, firing=False, message="it is pulled again")
+    plan = job.alerts
+    for target in committed.targets:
+        subject = subject_of(target)
+        if plan.failures:
+            yield _failing(target, subject, plan.failures)
+        if plan.slower:
+            yield from _slower(state, target, subject)
+        if plan.unchanged_for_s is not None:
+            yield _unchanged(target, subject, plan.unchanged_for_s)
+
+
+def subject_of(target: TargetState) -> str:
+    """Name a target in an alert."""
+    return target.key if target.page == 1 else f"{target.key} page {target.page}"
+
+
+def _failing(target: TargetState, subject: str, limit: int) -> Finding:
+    if not target.failures:
+        return Finding("failures", subject, False, f"{subject} answers again")
+    firing = True if target.failures >= limit else None
+    why = f"{target.error}: {target.detail}" if target.detail else str(target.error)
+    times = "once" if target.failures == 1 else f"{target.failures} times in a row"
+    return Finding("failures", subject, firing, f"{subject} failed {times}: {why}")
+
+
+def _slower(state: State, target: TargetState, subject: str) -> Iterator[Finding]:
+    outcomes = state.outcomes(target.id, BASELINE + RECENT)
+    found = drift([each.elapsed_ms for each in outcomes if each.outcome != FAILED])
+    if found is None or target.failures:
+        return
+    now = f"{found.recent_ms:.1f} ms (median of the last {RECENT})"
+    if found.left:
+        words = f"{subject} is slower than usual: {now}, not {found.baseline_ms:.1f} ms"
+        yield Finding("slower", subject, firing=True, message=words)
+    elif found.back:
+        words = f"{subject} is as fast as usual again: {now}"
+        yield Finding("slower", subject, firing=False, message=words)
+
+
+def _unchanged(target: TargetState, subject: str, limit_s: float) -> Finding:
+    if target.succeeded_at is None or target.changed_at is None:
+        return Finding("unchanged-for", subject, None, "")
+    still_s = target.succeeded_at - target.changed_at
+    if still_s <= limit_s:
+        return Finding("unchanged-for", subject, False, f"{subject} changes again")
+    since = _iso(target.changed_at)
+    return Finding("unchanged-for", subject, True, f"{subject} has not changed since {since}")
+
+
+def note(
+    job: PullJob, state: State, found: Sequence[Finding], run: str, at_s: float, *, asked: bool
+) -> int:
+    """Note what begins and what ends, and what is to be told of it; give how many begin.
+
+    With ``asked`` all of the job's targets were asked: what fires for another is over.
+    """
+    firing = {(rule, subject): since for rule, subject, since in _firing(state)}
+    begun = 0
+    with state.writing():
+        for each in found:
+            since = firing.get((each.rule, each.subject))
+            if each.firing and since is None:
+                begun += 1
+                _tell(job, state, each, run, at_s, at_s)
+                state.change("INSERT INTO alert VALUES (?, ?, ?)", each.rule, each.subject, at_s)
+            elif each.firing is False and since is not None:
+                _tell(job, state, each, run, at_s, since)
+                _end(state, each.rule, each.subject)
+        if asked:
+            known = {(each.rule, each.subject) for each in found}
+            for rule, subject in firing.keys() - known:
+                _end(state, rule, subject)
+    return begun
+
+
+def _firing(state: State) -> list[tuple[Any, ...]]:
+    return state.rows("SELECT rule, subject, since FROM alert")
+
+
+def _end(state: State, rule: str, subject: str) -> None:
+    state.change("DELETE FROM alert WHERE rule = ? AND subject = ?", rule, subject)
+
+
+def _tell(
+    job: PullJob, state: State, found: Finding, run: str, at_s: float, since_s: float
+) -> None:
+    """Put what is to be told where it is kept until it was: a row a channel."""
+    body = {
+        "job": job.name,
+        "rule": found.rule,
+        "subject": found.subject,
+        "state": "firing" if found.firing else "recovered",
+        "since": _iso(since_s),
+        "at": _iso(at_s),
+        "message": f"{job.name}: {found.message}",
+        "run": run,
+    }
+    for channel in channels_of(job.alerts):
+        state.change(
+            "INSERT INTO message (at, channel, body) VALUES (?, ?, ?)",
+            at_s,
+            channel,
+            json.dumps(body, ensure_ascii=False),
+        )
+
+
+def deliver(job: PullJob, state: State, warn: Callable[[str], None]) -> None:
+    """Tell all that is still to be told, oldest first; what cannot be told stays for later."""
+    failed = set[str]()
+    for message in state.messages():
+        if message.channel in failed:  # it would wait for its time-out each time
+            continue
+        try:
+            send(message.channel, json.loads(message.body), job.alerts, job.path.parent)
+        except ChannelError as exc:
+            failed.add(message.channel)
+            given_up = message.tries + 1 >= MOST_TRIES
+            warn(f"{job.name}: an alert could not be told{' and is given up' * given_up}: {exc}")
+            if not given_up:
+                state.change("UPDATE message SET tries = tries + 1 WHERE id = ?", message.id)
+                continue
+        state.change("DELETE FROM message WHERE id = ?", message.id)
+
+
+def _iso(moment_s: float) -> str:
+    return (
+        datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )

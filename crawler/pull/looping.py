@@ -1,0 +1,300 @@
+"""Jobs pulled by their schedules, in the foreground: each pull is a process of its own.
+
+So whatever happens to one stops no other, nothing of it stays in memory, and a loop that is killed
+leaves its pulls to end by themselves. A job is read when the loop begins and on SIGHUP; its pulls
+get the text that was read, so a file that is edited to rubbish meanwhile does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from crawler.errors import CrawlError, UsageError
+from crawler.pull.job import PullJob, Timing
+from crawler.pull.overview import JobView, overview
+from crawler.pull.state import State
+from crawler.pull.timetable import Timetable
+
+AT_ONCE: Final = 8
+"""Pulls under way together, unless told otherwise; others wait for a place."""
+_LONGEST_NAP_S: Final = 1.0
+_SAME_PRESS_S: Final = 0.3
+_PUT_BACK_S: Final = 1.0
+"""How far the wall clock must have fallen behind the monotonic one to count as put back."""
+_HEALTHY_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedJob:
+    """A job as it was read, and the text that it was read from."""
+
+    job: PullJob
+    text: bytes
+
+
+Load = Callable[[Path], LoadedJob]
+Say = Callable[[str], None]
+
+
+def job_files(places: Sequence[Path]) -> list[Path]:
+    """Give the job files that some paths name: files, and the .toml files of folders.
+
+    Raises ``UsageError`` for what is neither, and for a folder without one.
+    """
+    files = list[Path]()
+    for place in places:
+        found = sorted(place.glob("*.toml")) if place.is_dir() else [place]
+        if not found:
+            raise UsageError(f"{place} holds no .toml file; crawl pull --init {place}/job.toml")
+        files += found
+    return list(dict.fromkeys(path.absolute() for path in files))
+
+
+def check_apart(jobs: Sequence[PullJob]) -> None:
+    """Raise ``UsageError`` where two jobs have one name, or keep their data in one folder."""
+    for what, value_of in (("name", _name), ("[store] dir", _folder)):
+        seen: dict[str, PullJob] = {}
+        for job in jobs:
+            other = seen.setdefault(value_of(job), job)
+            if other is not job:
+                raise UsageError(f"{other.path} and {job.path} have the same {what}; change one")
+
+
+def _name(job: PullJob) -> str:
+    return job.name
+
+
+def _folder(job: PullJob) -> str:
+    return str(job.store.folder.resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    process: subprocess.Popen[bytes]
+    since_s: float
+
+
+class Loop:
+    """Pulls jobs until it is told to stop; ``places`` are job files and folders of them."""
+
+    def __init__(
+        self,
+        places: Sequence[Path],
+        load: Load,
+        say: Say,
+        *,
+        every: Timing | None = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._places = tuple(places)
+        self._load = load
+        self._say = say
+        self._every = every
+        self._at_once = at_once
+        self._table: Timetable[Path] = Timetable(lambda most: random.uniform(0.0, most))
+        self._running: dict[Path, _Running] = {}
+        self._wake = threading.Event()
+        self._stops: list[float] = []
+        self._reload = False
+        self._clock = time.time() - time.monotonic()
+        self._ticked_s = time.monotonic()
+        self._jobs: dict[Path, LoadedJob] = {}
+
+    def begin(self) -> None:
+        """Read all jobs; raises ``UsageError`` for the first that cannot be pulled."""
+        jobs = {path: self._load(path) for path in job_files(self._places)}
+        self._take(jobs)
+
+    def run(self) -> int:
+        """Pull until SIGTERM or SIGINT, then wait for pulls under way; give the exit code.
+
+        SIGHUP reads the jobs anew. A second SIGTERM or SIGINT ends the pulls at once.
+        """
+        handlers = {
+            signal.SIGINT: self._on_stop,
+            signal.SIGTERM: self._on_stop,
+            signal.SIGHUP: self._on_reload,
+            signal.SIGCHLD: self._on_child,
+        }
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            while not (self._stops and not self._running):
+                self._wake.clear()
+                self._tick(time.time())
+                self._wake.wait(self._nap_s())
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 0
+
+    def views(self) -> list[JobView]:
+        """Look at all jobs; safe in another thread."""
+        return [self._view(path, loaded.job) for path, loaded in list(self._jobs.items())]
+
+    def healthy(self) -> bool:
+        """Whether the loop is alive; safe in another thread."""
+        return time.monotonic() - self._ticked_s < _HEALTHY_S
+
+    def _view(self, path: Path, job: PullJob) -> JobView:
+        next_at, running = self._table.next_at(path), self._running.get(path)
+        since_s = None if running is None else running.since_s
+        try:
+            return overview(job, next_at=next_at, running_since=since_s)
+        except CrawlError as exc:
+            return JobView(
+                name=job.name, path=job.path, folder=job.store.folder,
+                next_at=next_at, running_since=since_s, error=str(exc),
+            )  # fmt: skip
+
+    def _tick(self, now_s: float) -> None:
+        """Do all that is to be done now."""
+        self._ticked_s = time.monotonic()
+        self._reap()
+        if self._stops:
+            return
+        self._heed_clock(now_s)
+        if self._reload:
+            self._reload = False
+            self._read_anew()
+        for path in self._table.due(now_s, self._at_once - len(self._running)):
+            self._start(path, now_s)
+
+    def _nap_s(self) -> float:
+        """The wall clock may be put forward at any time, so no nap is long."""
+        return min(_LONGEST_NAP_S, max(0.01, self._table.wait_s(time.time())))
+
+    def _heed_clock(self, now_s: float) -> None:
+        clock = now_s - time.monotonic()
+        if clock < self._clock - _PUT_BACK_S:
+            self._say(f"the clock was put back by {self._clock - clock:.0f} s: next moments anew")
+            self._table.set_back(now_s)
+        self._clock = clock
+
+    def _start(self, path: Path, now_s: float) -> None:
+        """Pull a job in a process and a session of its own: Ctrl-C is the loop's to pass on."""
+        command = [sys.executable, "-m", "crawler", "pull", "--skip-if-running"]
+        try:
+            process = subprocess.Popen(
+                [*command, "--text-on-stdin", str(path)],
+                stdin=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+        except OSError as exc:
+            self._say(f"{path}: cannot start its pull: {exc.strerror or exc}")
+            self._table.ended(path)
+            return
+        self._running[path] = _Running(process, now_s)
+        assert process.stdin is not None, "it was asked for"
+        try:
+            with process.stdin as pipe:
+                pipe.write(self._jobs[path].text)
+        except BrokenPipeError:
+            pass  # it ended already, and says why
+
+    def _reap(self) -> None:
+        for path, running in list(self._running.items()):
+            code = running.process.poll()
+            if code is None:
+                continue
+            del self._running[path]
+            passed_over = self._table.ended(path)
+            if code < 0 and not self._stops:
+                name = signal.Signals(-code).name
+                self._say(f"{path}: its pull was killed by {name}; the next one takes it up")
+            if passed_over:
+                self._say(
+                    f"{path}: its pull took {time.time() - running.since_s:.0f} s, longer than its "
+                    f"period; moments passed over: {passed_over}"
+                )
+
+    def _read_anew(self) -> None:
+        """Read all jobs; one that cannot be pulled any more stays as it was."""
+        try:
+            files = job_files(self._places)
+        except UsageError as exc:
+            self._say(f"{exc}; the jobs stay as they were")
+            return
+        jobs = dict[Path, LoadedJob]()
+        for path in files:
+            try:
+                jobs[path] = self._load(path)
+            except CrawlError as exc:
+                self._say(f"{exc}; the job {'stays as it was' if path in self._jobs else 'waits'}")
+                if path in self._jobs:
+                    jobs[path] = self._jobs[path]
+        try:
+            self._take(jobs)
+        except UsageError as exc:
+            self._say(f"{exc}; the jobs stay as they were")
+        else:
+            self._say(f"{len(jobs)} jobs were read anew")
+
+    def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
+        """Take up jobs in place of those before; raises ``UsageError``, and changes nothing."""
+        check_apart([loaded.job for loaded in jobs.values()])
+        now_s = time.time()
+        trial: Timetable[Path] = Timetable(lambda _: 0.0)
+        for path, loaded in jobs.items():
+            _put(trial, path, self._timing(loaded.job), None, now_s)
+        for path, loaded in jobs.items():
+            last_s = _last_begun_s(loaded.job)
+            _put(self._table, path, self._timing(loaded.job), last_s, now_s)
+        for path in self._jobs.keys() - jobs.keys():
+            self._table.drop(path)
+        self._jobs = dict(jobs)
+
+    def _timing(self, job: PullJob) -> Timing:
+        return job.timing if self._every is None else self._every
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        if self._stops and now_s - self._stops[-1] < _SAME_PRESS_S:
+            return
+        self._stops.append(now_s)
+        number = signal.SIGTERM if len(self._stops) == 1 else signal.SIGKILL
+        for running in self._running.values():
+            running.process.send_signal(number)
+        if self._running:
+            count = len(self._running)
+            # Not through sys.stderr: the signal may have come in the middle of a write to it.
+            os.write(2, f"\ncrawl: stopping: pulls under way: {count}\n".encode())
+        self._wake.set()
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload = True
+        self._wake.set()
+
+    def _on_child(self, _number: int, _frame: FrameType | None) -> None:
+        self._wake.set()
+
+
+def _put(
+    table: Timetable[Path], path: Path, timing: Timing, last_s: float | None, now_s: float
+) -> None:
+    try:
+        table.put(path, timing, last_s, now_s)
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc}") from None
+
+
+def _last_begun_s(job: PullJob) -> float | None:
+    """Give when a job was last pulled, None where that was never, or cannot be told."""
+    try:
+        state = State.reading(job.store.folder)
+        if state is None:
+            return None
+        with state:
+            newest = state.runs(most=1)
+    except CrawlError:
+        return None  # the pull will say what is wrong with it
+    return newest[0].started if newest else None

@@ -1,0 +1,87 @@
+"""When a job is due next: by a cron schedule in its time zone, or after a period.
+
+cronsim computes cron, as Debian's cron does: where the clock is put forward, a job of the hour that
+is missing runs right after; where it is put back, a job of the hour that comes twice runs once,
+unless it runs every hour anyway. (APScheduler 3.11 was measured too: its cron trigger gave a moment
+that does not exist, and 02:30 twice.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any, Protocol
+
+from crawler.errors import UsageError
+from crawler.pull.job import Timing
+
+
+class Trigger(Protocol):
+    """Tells moments, Unix seconds. The last one was ``slot_s``, None where there was none."""
+
+    def following(self, slot_s: float | None, now_s: float) -> float:
+        """Give the first moment after ``now_s``; ``now_s`` itself where the first is now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EveryPeriod:
+    """A moment every ``period_s``, counted from the last one; the first is now."""
+
+    period_s: float
+
+    def following(self, slot_s: float | None, now_s: float) -> float:
+        """See ``Trigger``."""
+        if slot_s is None:
+            return now_s
+        periods = math.floor((now_s - slot_s) / self.period_s) + 1
+        return slot_s + max(periods, 1) * self.period_s
+
+
+@dataclass(frozen=True, slots=True)
+class CronSchedule:
+    """Five cron fields in a time zone."""
+
+    expression: str
+    zone: tzinfo
+
+    def following(self, slot_s: float | None, now_s: float) -> float:
+        """See ``Trigger``; ``slot_s`` does not matter to it."""
+        moment: datetime = next(_cron(self.expression, datetime.fromtimestamp(now_s, self.zone)))
+        return moment.timestamp()
+
+
+def trigger_of(timing: Timing) -> Trigger | None:
+    """Give a job's trigger, None without one; raises ``UsageError`` for a schedule that is none."""
+    if timing.every_s is not None:
+        return EveryPeriod(timing.every_s)
+    if timing.schedule is None:
+        return None
+    trigger = CronSchedule(timing.schedule, timing.zone)
+    try:
+        trigger.following(None, 0.0)
+    except StopIteration:
+        raise _wrong(timing.schedule, "that day never comes") from None
+    return trigger
+
+
+def _cron(expression: str, moment: datetime) -> Any:  # noqa: ANN401 - cronsim has no types
+    try:
+        from cronsim import CronSim, CronSimError
+    except ImportError:
+        raise UsageError(
+            "schedule needs the extra: pip install 'crawl-bench[schedule]'; every does not"
+        ) from None
+    if len(expression.split()) != 5:
+        raise _wrong(expression, "five fields are needed")
+    try:
+        return CronSim(expression, moment)
+    except CronSimError as exc:
+        raise _wrong(expression, str(exc).lower()) from None
+
+
+def _wrong(expression: str, why: str) -> UsageError:
+    return UsageError(
+        f'schedule {expression!r}: {why}; give minute hour day month weekday, as "*/15 * * * *"'
+    )

@@ -34,6 +34,16 @@ _METADATA: Final = frozenset(
 _COMPATIBLE: Final = ipaddress.ip_network("::/96")
 
 
+def is_loopback_name(host: str) -> bool:
+    """Tell whether a host is this machine, spoken to by itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def why_private(address: str) -> str | None:
     """Say what kind of address this is, if it is no public one; None for a public one.

@@ -17,6 +17,7 @@ PACKAGE: Final = Path(__file__).resolve().parents[1] / "crawler"
 FLOORS: Final[dict[str, float]] = {
     "errors.py": 0,
     "environment.py": 0.1,
+    "exposition.py": 0.1,
     "sizes.py": 0.1,
     "pull/__init__.py": 0.1,
     "pull/keys.py": 0.1,

@@ -151,13 +151,13 @@ def _export(job: PullJob, view: JobView) -> None:
     """Write and send the figures; that they cannot be is no failure of the pull."""
     try:
         if job.textfile is not None:
-            from crawler.pull.metrics import to_metrics, write_metrics
+            from crawler.pull.metrics import write_metrics
 
-            write_metrics(job.textfile, to_metrics([view], time.time()))
+            write_metrics(job.textfile, [view])
         if job.otlp is not None:
             from crawler.pull.otlp import push
 
-            push(job.otlp, view, time.time())
+            push(job.otlp, view)
     except CrawlError as exc:
         _say(f"{job.name}: {exc}")
 
@@ -212,7 +212,7 @@ def _loop(options: PullOptions) -> int:
         options.serve,
         loop.views,
         token=options.token,
-        metrics=lambda views: to_metrics(views, time.time()),
+        metrics=to_metrics,
         healthy=loop.healthy,
     )
     with server:

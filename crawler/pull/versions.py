@@ -1,12 +1,14 @@
 """Where versions are kept: a file each, or rows in a file a day.
 
-Names follow from the run and the target, so a commit that is repeated after a kill writes the same
-files again: nothing is doubled. What ``add`` took is on the disk when ``flush`` returns.
+Names follow from the target and the moment at which it was asked, so a commit that is repeated
+after a kill writes the same files again: nothing is doubled. What ``add`` took is on the disk when
+``flush`` returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from crawler.bodies.rows import SavedBody, content_field
@@ -70,7 +72,7 @@ class _Files:
         self._workshop = workshop
 
     def add(self, new: New) -> Place:
-        stem = f"{VERSIONS}/{new.slug}/{new.run}"
+        stem = f"{VERSIONS}/{new.slug}/{_moment(new.at)}"
         place = stem + new.content.ending
         self._workshop.write(self._workshop.folder / place, new.content.data)
         if new.diff is None:
@@ -126,6 +128,11 @@ class _Parquet:
         with self._workshop.writing(self._workshop.folder / self._place) as part:
             parquet.write_table(pa.Table.from_pylist(self._rows, schema=schema), part)
         return {}
+
+
+def _moment(at: float) -> str:
+    """Name a moment so that names sort as moments do."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def _day(run: str) -> str:

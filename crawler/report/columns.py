@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+from crawler.exposition import plain as plain
+
 GAP: Final = 2
 """Columns between two cells, and before a name below its heading."""
 
@@ -73,10 +75,3 @@ def _fitting(text: str, room: int) -> str:
         if room < 0:
             return text[:i]
     return text
-
-
-def plain(text: str) -> str:
-    """``text`` with whatever cannot be printed written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

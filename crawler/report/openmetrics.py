@@ -9,15 +9,15 @@ up as ``(other)``. What is not known (the CPU share of a log without notes) has 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import nlargest
 from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
+from crawler.exposition import Labels, head, sample
 from crawler.figures import Figures, Tally
 from crawler.histogram import Histogram
-from crawler.report.columns import plain
 from crawler.samples import OTHER
 from crawler.settings import VERSION
 
@@ -35,9 +35,8 @@ BOUNDS_S: Final = (
 _GROUPED: Final = frozenset(("endpoint", "host", "path", "url", "status"))
 """What records may be grouped by that is a label's name as it stands; a column's may not be."""
 
-_Labels = Mapping[str, str]
-_Groups = Sequence[tuple[_Labels, Tally]]
-_Samples = Iterable[tuple[_Labels, float]]
+_Groups = Sequence[tuple[Labels, Tally]]
+_Samples = Iterable[tuple[Labels, float]]
 
 
 def to_openmetrics(report: Report) -> str:
@@ -69,8 +68,8 @@ def _groups(figures: Figures) -> dict[str, Tally]:
 
 
 def _build() -> Iterator[str]:
-    yield from _head("crawl_build", "info", "The program that wrote this file.")
-    yield _line("crawl_build_info", {"version": VERSION}, 1)
+    yield from head("crawl_build", "info", "The program that wrote this file.")
+    yield sample("crawl_build_info", {"version": VERSION}, 1)
 
 
 def _counters(figures: Figures, groups: _Groups) -> Iterator[str]:
@@ -125,33 +124,26 @@ def _gauges(report: Report) -> Iterator[str]:
     )
 
 
-def _head(name: str, kind: str, told: str, unit: str = "") -> Iterator[str]:
-    yield f"# TYPE {name} {kind}"
-    if unit:
-        yield f"# UNIT {name} {unit}"
-    yield f"# HELP {name} {told}"
-
-
 def _counter(name: str, told: str, samples: _Samples, unit: str = "") -> Iterator[str]:
-    yield from _head(name, "counter", told, unit)
+    yield from head(name, "counter", told, unit)
     for labels, value in samples:
-        yield _line(f"{name}_total", labels, value)
+        yield sample(f"{name}_total", labels, value)
 
 
 def _gauge(name: str, told: str, value: float, unit: str = "") -> Iterator[str]:
     if isfinite(value):
-        yield from _head(name, "gauge", told, unit)
-        yield _line(name, {}, value)
+        yield from head(name, "gauge", told, unit)
+        yield sample(name, {}, value)
 
 
-def _histogram(name: str, told: str, samples: Iterable[tuple[_Labels, Histogram]]) -> Iterator[str]:
-    yield from _head(name, "histogram", told, "seconds")
+def _histogram(name: str, told: str, samples: Iterable[tuple[Labels, Histogram]]) -> Iterator[str]:
+    yield from head(name, "histogram", told, "seconds")
     for labels, times in samples:
         for bound_s, reached in zip(BOUNDS_S, _reached(times), strict=True):
-            yield _line(f"{name}_bucket", {**labels, "le": repr(bound_s)}, reached)
-        yield _line(f"{name}_bucket", {**labels, "le": "+Inf"}, times.count)
-        yield _line(f"{name}_count", labels, times.count)
-        yield _line(f"{name}_sum", labels, times.sum / 1000)
+            yield sample(f"{name}_bucket", {**labels, "le": repr(bound_s)}, reached)
+        yield sample(f"{name}_bucket", {**labels, "le": "+Inf"}, times.count)
+        yield sample(f"{name}_count", labels, times.count)
+        yield sample(f"{name}_sum", labels, times.sum / 1000)
 
 
 def _reached(times: Histogram) -> list[int]:
@@ -159,13 +151,3 @@ def _reached(times: Histogram) -> list[int]:
     middles_ms, counts = times.buckets()
     middles, up_to = middles_ms.tolist(), [0, *accumulate(counts.tolist())]
     return [up_to[bisect_right(middles, 1000 * bound_s)] for bound_s in BOUNDS_S]
-
-
-def _line(name: str, labels: _Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {value!r}" if inside else f"{name} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    """A label's value between its quotes: printable, as a terminal and the grammar want it."""
-    return plain(text).replace("\\", "\\\\").replace('"', '\\"')

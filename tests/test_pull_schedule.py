@@ -1,0 +1,208 @@
+"""When jobs are due: cron over changes of the clock, periods, jitter, and a clock that steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.errors import UsageError
+from crawler.pull.job import Timing, zone_of
+from crawler.pull.timetable import Timetable
+from crawler.pull.triggers import EveryPeriod, trigger_of
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def _moments(schedule: str, begin: datetime, count: int) -> list[str]:
+    trigger = trigger_of(Timing(schedule=schedule, zone=BERLIN))
+    assert trigger is not None
+    found, at = [], begin.timestamp()
+    for _ in range(count):
+        at = trigger.following(at, at)
+        found.append(datetime.fromtimestamp(at, BERLIN).isoformat()[5:])
+    return found
+
+
+def test_where_the_clock_is_put_forward() -> None:
+    """02:30 is missing on 29 March: its job runs right after; an hourly job goes on."""
+    begin = datetime(2026, 3, 29, 0, 45, tzinfo=BERLIN)
+    assert _moments("30 2 * * *", begin, 2) == ["03-29T03:00:00+02:00", "03-30T02:30:00+02:00"]
+    assert _moments("30 * * * *", begin, 2) == ["03-29T01:30:00+01:00", "03-29T03:30:00+02:00"]
+
+
+def test_where_the_clock_is_put_back() -> None:
+    """02:30 comes twice on 25 October: a daily job runs once, an hourly one each hour."""
+    begin = datetime(2026, 10, 25, 1, 45, tzinfo=BERLIN)
+    assert _moments("30 2 * * *", begin, 2) == ["10-25T02:30:00+02:00", "10-26T02:30:00+01:00"]
+    assert _moments("30 * * * *", begin, 3) == [
+        "10-25T02:30:00+02:00", "10-25T02:30:00+01:00", "10-25T03:30:00+01:00",
+    ]  # fmt: skip
+
+
+def test_sunday_is_0_and_7() -> None:
+    """As cron has it."""
+    begin = datetime(2026, 11, 27, tzinfo=BERLIN)
+    sunday = ["11-29T06:00:00+01:00"]
+    assert _moments("0 6 * * 0", begin, 1) == _moments("0 6 * * 7", begin, 1) == sunday
+
+
+@given(st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)))
+def test_a_quarter_of_an_hour_is_never_missed(begin: datetime) -> None:
+    """*/15 comes every 900 s of real time, whatever the clocks on the walls do."""
+    trigger = trigger_of(Timing(schedule="*/15 * * * *", zone=BERLIN))
+    assert trigger is not None
+    at = begin.replace(tzinfo=UTC).timestamp()
+    moments = []
+    for _ in range(12):
+        at = trigger.following(at, at)
+        moments.append(at)
+    assert {later - earlier for earlier, later in pairwise(moments)} == {900.0}
+
+
+@pytest.mark.parametrize(
+    "schedule", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "every day", "* * * * * *"]
+)
+def test_a_schedule_that_is_none_is_refused(schedule: str) -> None:
+    """With the text and the form that is wanted."""
+    with pytest.raises(UsageError, match="minute hour day month weekday"):
+        trigger_of(Timing(schedule=schedule))
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    """A zone is named as the IANA's database has it."""
+    with pytest.raises(UsageError, match="no such time zone"):
+        zone_of("Mars/Olympus")
+    with pytest.raises(UsageError, match="no such time zone"):
+        zone_of("../../etc/passwd")
+
+
+@given(st.floats(0.5, 1e6), st.floats(0, 2e9), st.floats(0, 1e7))
+def test_periods_keep_their_grid(period_s: float, slot_s: float, away_s: float) -> None:
+    """The next moment is a whole number of periods behind the last, and not later than need be."""
+    now_s = slot_s + away_s
+    at = EveryPeriod(period_s).following(slot_s, now_s)
+    assert at > now_s - 1e-6 * max(1.0, abs(now_s))
+    assert at - now_s <= period_s * (1 + 1e-6) + 1e-6 * max(1.0, abs(now_s))
+
+
+def _table(timing: Timing, *, last_s: float | None = None, now_s: float = 0.0) -> Timetable[str]:
+    table: Timetable[str] = Timetable(lambda most: most / 2)
+    table.put("job", timing, last_s, now_s)
+    return table
+
+
+EVERY = Timing(every_s=60.0)
+HOURLY = Timing(schedule="0 * * * *")
+
+
+def test_a_period_begins_now_and_goes_on() -> None:
+    """First at once, then after each period; nothing is due between."""
+    table = _table(EVERY, now_s=1000.0)
+    assert table.due(1000.0, 9) == ["job"]
+    table.ended("job")
+    assert (table.due(1059.0, 9), table.due(1060.0, 9)) == ([], ["job"])
+
+
+def test_missed_moments_are_caught_up_once() -> None:
+    """A machine that slept through ten moments pulls once, and goes on by the grid."""
+    table = _table(EVERY, now_s=0.0)
+    table.due(0.0, 9)
+    table.ended("job")
+    assert table.due(605.0, 9) == ["job"]
+    table.ended("job")
+    assert table.next_at("job") == 660.0
+
+
+def test_moments_while_it_runs_are_passed_over() -> None:
+    """A pull longer than its period is never doubled; how many moments it cost is known."""
+    table = _table(EVERY, now_s=0.0)
+    assert table.due(0.0, 9) == ["job"]
+    for now_s in (60.0, 120.0, 180.0):
+        assert table.due(now_s, 9) == []
+    assert table.ended("job") == 3
+    assert table.due(181.0, 9) == []
+    assert table.due(240.0, 9) == ["job"]
+
+
+@pytest.mark.parametrize(("catch_up", "at"), [(True, 7300.0), (False, 10800.0)])
+def test_a_moment_missed_before_the_loop_began(catch_up: bool, at: float) -> None:
+    """It is caught up at once, unless the job says not to."""
+    timing = Timing(schedule="0 * * * *", catch_up=catch_up)
+    table = _table(timing, last_s=3605.0, now_s=7300.0)
+    assert table.next_at("job") == at
+
+
+def test_a_job_never_pulled_waits_for_its_moment() -> None:
+    """A schedule does not run at once only because the loop is new."""
+    assert _table(HOURLY, now_s=100.0).next_at("job") == 3600.0
+
+
+def test_a_clock_put_forward_makes_due_what_it_passed() -> None:
+    """Once, not once an hour that was skipped."""
+    table = _table(HOURLY, now_s=100.0)
+    assert table.due(9000.0, 9) == ["job"]
+    assert table.next_at("job") == 10800.0
+
+
+def test_a_clock_put_back_does_not_silence_a_job() -> None:
+    """Moments are computed anew: the next one is that of the clock as it is now."""
+    table = _table(HOURLY, last_s=7200.0, now_s=7300.0)
+    assert table.next_at("job") == 10800.0
+    table.set_back(3700.0)
+    assert table.next_at("job") == 7200.0
+    every = _table(EVERY, last_s=7000.0, now_s=7030.0)
+    every.set_back(1000.0)
+    assert every.next_at("job") == 1060.0
+
+
+def test_jitter_comes_on_top() -> None:
+    """A moment is late by what was drawn; the grid stays."""
+    table = _table(Timing(schedule="0 * * * *", jitter_s=20.0), now_s=100.0)
+    assert table.next_at("job") == 3610.0
+    assert table.due(3605.0, 9) == []
+    assert table.due(3610.0, 9) == ["job"]
+    assert table.next_at("job") == 7210.0
+
+
+def test_places_are_given_to_those_that_wait_longest() -> None:
+    """With room for one, the other stays due and has the next place."""
+    table: Timetable[str] = Timetable(lambda _: 0.0)
+    table.put("late", EVERY, 0.0, 30.0)
+    table.put("later", EVERY, 20.0, 30.0)
+    assert table.due(100.0, 1) == ["late"]
+    assert table.due(101.0, 0) == []
+    assert table.due(102.0, 1) == ["later"]
+
+
+def test_a_job_that_is_read_anew_keeps_its_moment() -> None:
+    """Only another timing makes another moment."""
+    table = _table(EVERY, last_s=0.0, now_s=30.0)
+    table.put("job", EVERY, 0.0, 59.0)
+    assert table.next_at("job") == 60.0
+    table.put("job", Timing(every_s=600.0), 0.0, 59.0)
+    assert table.next_at("job") == 600.0
+    table.drop("job")
+    assert table.next_at("job") is None
+    assert table.wait_s(0.0) == float("inf")
+
+
+def test_a_job_without_a_schedule_is_refused() -> None:
+    """By a loop; a single pull needs none."""
+    with pytest.raises(UsageError, match="no schedule"):
+        _table(Timing())
+
+
+def test_a_day_of_23_hours_has_one_daily_moment() -> None:
+    """Over a year of Berlin, a daily job runs 365 times."""
+    trigger = trigger_of(Timing(schedule="30 2 * * *", zone=BERLIN))
+    assert trigger is not None
+    at, days = datetime(2026, 1, 1, tzinfo=BERLIN).timestamp(), []
+    end = datetime(2027, 1, 1, tzinfo=BERLIN).timestamp()
+    while (at := trigger.following(at, at)) < end:
+        days.append(datetime.fromtimestamp(at, BERLIN).date())
+    assert days == [days[0] + timedelta(n) for n in range(365)]

@@ -6,11 +6,12 @@ it: the next one takes it up.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from crawler.cli.job_options import JobRequests, known_keys, read_requests, stan
 from crawler.cli.pull_options import PullOptions
 from crawler.cli.stopping import StopSignals
 from crawler.crawling import Crawling
-from crawler.errors import CrawlError, JobRunningError, UsageError
+from crawler.errors import CrawlError, JobRunningError, TargetError, UsageError
 from crawler.files import write_whole
 from crawler.pull.alerting import Finding, broken_limits, deliver, findings, note
 from crawler.pull.channels import check_channels
@@ -74,7 +75,7 @@ def _once(options: PullOptions) -> int:
 
 def _pull_file(path: Path, options: PullOptions) -> int:
     file = _read(path, options)
-    with standing_at(file.path):
+    with standing_at(file.path), _naming(path):
         job = job_of(file)
         try:
             return _pull(job, file, options)
@@ -87,6 +88,17 @@ def _pull_file(path: Path, options: PullOptions) -> int:
         except CrawlError as exc:
             _note_failure(job, exc)
             raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error name the job file, where it does not do so already."""
+    try:
+        yield
+    except (UsageError, TargetError) as exc:
+        if path.name in str(exc):
+            raise
+        raise type(exc)(f"{path}: {exc}") from None
 
 
 def _read(path: Path, options: PullOptions) -> JobFile:
@@ -232,7 +244,7 @@ def _loaded(path: Path) -> LoadedJob:
 
 def _checked(file: JobFile) -> tuple[PullJob, JobRequests]:
     """Read a job and what it requests, and hold both to what can be known before a pull."""
-    with standing_at(file.path):
+    with standing_at(file.path), _naming(file.path):
         job = job_of(file)
         requests = read_requests(file, _say)
         check_channels(job.alerts)
@@ -244,11 +256,12 @@ def _checked(file: JobFile) -> tuple[PullJob, JobRequests]:
 
 
 def _status(options: PullOptions) -> int:
-    from crawler.pull.serving import view_value
     from crawler.pull.status_text import status_text
 
     views = [_view(job_of(read_job_file(p, known_keys()))) for p in job_files(options.places)]
     if options.json:
+        from crawler.pull.serving import view_value
+
         print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
     else:
         print(status_text(views, time.time(), _width()), end="")
@@ -305,7 +318,7 @@ def _check(options: PullOptions) -> int:
     for path in job_files(options.places):
         file = read_job_file(path, known_keys())
         job, requests = _checked(file)
-        with standing_at(file.path):
+        with standing_at(file.path), _naming(path):
             print(preview(file, job, requests), end="")
     return 0
 

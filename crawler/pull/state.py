@@ -322,9 +322,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if owner != APPLICATION_ID and (version or _has_tables(connection)):
-        raise StateError(
-            f"{path} is a database of something else; give the job another [store] dir"
-        )
+        raise StateError(f"{path} is another program's database; give [store] dir another folder")
     if version > len(MIGRATIONS):
         raise StateError(
             f"{path} is of version {version}, written by a newer crawl; this one knows "

@@ -1,0 +1,400 @@
+"""What must not happen to a job's data: kills at any moment, full disks, odd states, two at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.cli import main
+from crawler.pull.schema import MIGRATIONS
+from tests.conftest import command
+from tests.pull_site import PulledJob, Reply, Site, serving
+
+KILLS = int(os.environ.get("CRAWL_TEST_KILLS", "12"))
+"""How often the kill test kills; the figure of a hundred is in docs/pull.md."""
+
+
+@pytest.fixture(name="site")
+def _site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+def _job(tmp_path: Path, site: Site, more: str = "") -> PulledJob:
+    site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
+    return PulledJob(tmp_path, f'[targets]\nlist = ["{site.url}/a"]\n{more}')
+
+
+def _spawn(job: PulledJob, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("pull", *options, job.path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class _Feeds:
+    """Two ends of a server: a feed of numbered events, and documents that change all the time."""
+
+    def __init__(self, site: Site) -> None:
+        self.began = time.time()
+        site.pages["/events"] = self._events
+        for name in "abcdefgh":
+            site.pages[f"/{name}"] = self._document
+
+    def _newest(self) -> int:
+        return int((time.time() - self.began) * 40)
+
+    def _events(self, query: Any, _: Any) -> Reply:
+        since = int(query.get("since", ["0"])[0])
+        found = range(since + 1, min(self._newest(), since + 20) + 1)
+        return Reply({"items": [{"id": number} for number in found]})
+
+    def _document(self, _: Any, headers: Any) -> Reply:
+        tag = f'"{self._newest() // 8}"'
+        if headers.get("if-none-match") == tag:
+            return Reply(b"", 304, {"ETag": tag})
+        return Reply({"version": tag, "filler": "x" * 5000}, headers={"ETag": tag})
+
+
+def _check_whole(job: PulledJob) -> tuple[int, int]:
+    """Hold what any moment must show; give the cursor and the newest event that is kept."""
+    for body in job.latest().values():
+        json.loads(body)
+    if not (job.folder / "state.db").exists():
+        return 0, 0
+    events = list(_events_kept(job))
+    [(cursor,)] = job.state("SELECT max(CAST(cursor AS INTEGER)) FROM target") or [(0,)]
+    for place, size in job.state("SELECT place, bytes FROM version"):
+        if not place.endswith(".jsonl"):
+            assert (job.folder / place).stat().st_size == size
+    return cursor or 0, max(events, default=0)
+
+
+def _events_kept(job: PulledJob, *, committed: bool = True) -> Iterator[int]:
+    """The numbers in the rows of versions, in their order; those that the state tells of."""
+    sizes = dict(job.state("SELECT place, bytes FROM rows_file"))
+    for place, size in sorted(sizes.items()):
+        for line in (job.folder / place).read_bytes()[:size].splitlines():
+            yield from (item["id"] for item in json.loads(line)["json"]["items"])
+
+
+@pytest.mark.timeout(300)
+def test_kills_at_any_moment_lose_and_double_nothing(site: Site, tmp_path: Path) -> None:
+    """kill -9 again and again: no version lost or doubled, no half file, no cursor too far."""
+    _Feeds(site)
+    feed = PulledJob(
+        tmp_path,
+        f'[targets]\nlist = ["{site.url}/events"]\n[cursor]\nfrom = "max(items[*].id)"\n'
+        'param = "since"\n[store]\nversions = "jsonl"\n[pool]\nprocesses = 1\n',
+        name="feed",
+    )
+    urls = ", ".join(f'"{site.url}/{name}"' for name in "abcdefgh")
+    documents = PulledJob(
+        tmp_path, f"[targets]\nlist = [{urls}]\n[pool]\nprocesses = 2\n", name="documents"
+    )
+    chance = random.Random(7)
+    killed = 0
+    for number in range(KILLS):
+        job = (feed, documents)[number % 2]
+        process = _spawn(job)
+        time.sleep(chance.uniform(0.25, 0.8))
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+        cursor, newest = _check_whole(job)
+        assert cursor <= newest
+    for job in (feed, documents):
+        done = subprocess.run(command("pull", "--wait", job.path), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    events = list(_events_kept(feed))
+    assert events == list(range(1, len(events) + 1)), "an event was lost or doubled"
+    _check_versions(documents)
+    assert killed >= KILLS / 4, "hardly any pull was hit: the moments do not fit this machine"
+
+
+def _check_versions(job: PulledJob) -> None:
+    """Each version once, each file told of, and those of a target in the server's order."""
+    rows = job.state("SELECT target, digest, place FROM version ORDER BY target, at")
+    for target in {row[0] for row in rows}:
+        digests = [row[1] for row in rows if row[0] == target]
+        assert len(digests) == len(set(digests)), "a version is doubled"
+    assert {str(p.relative_to(job.folder)) for p in job.versions()} == {row[2] for row in rows}
+    newest = dict(job.state("SELECT id, digest FROM target"))
+    assert {row[0]: row[1] for row in rows} == newest
+    for slug, place in job.state(
+        "SELECT slug, place FROM target JOIN version ON target.id = version.target "
+        "AND target.digest = version.digest"
+    ):
+        latest = (job.folder / "latest" / f"{slug}.json").read_bytes()
+        assert latest == (job.folder / place).read_bytes()
+
+
+def test_what_a_killed_pull_recorded_is_taken_up(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that the server showed once is kept, though the pull died before its commit."""
+    from crawler.pull.committing import Commit
+
+    job = _job(tmp_path, site)
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "commit", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
+    assert job.pull() == 0
+    assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
+    assert job.state("SELECT count(*) FROM run") == [(2,)]
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _pull_raw(job: PulledJob) -> None:
+    """Pull without the command's own handling of interrupts."""
+    from crawler.cli.pull import execute
+    from crawler.cli.pull_options import PullOptions
+
+    execute(PullOptions(mode="once", places=(job.path,)))
+
+
+@pytest.mark.parametrize("point", ["_follow", "flush"])
+def test_a_commit_that_is_cut_off_is_made_again(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """Cut off before the transaction or after it, the next pull comes to the same files."""
+    from crawler.pull import committing, versions
+
+    job = _job(tmp_path, site)
+    job.pull()
+    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
+    with monkeypatch.context() as patch:
+        home: Any = committing.Commit if point == "_follow" else versions._Files
+        patch.setattr(home, point, _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [1]
+    assert job.pull() == 0
+    assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
+    assert len(job.diffs()) == 1
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [2]
+    assert job.state("SELECT count(*) FROM version") == [(2,)]
+
+
+def test_rows_beyond_what_was_committed_are_overwritten(site: Site, tmp_path: Path) -> None:
+    """What a killed pull appended and did not commit is not there twice."""
+    job = _job(tmp_path, site, '[store]\nversions = "jsonl"')
+    job.pull()
+    [path] = job.versions()
+    with path.open("ab") as file:
+        file.write(b'{"torn": ')
+    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
+    job.pull()
+    assert [json.loads(line)["json"]["a"] for line in path.read_bytes().splitlines()] == [1, 2]
+
+
+def test_two_pulls_at_once(site: Site, tmp_path: Path) -> None:
+    """The second says who holds the job and since when; or waits; or ends with 0."""
+    job = _job(tmp_path, site)
+
+    def slow(*_: Any) -> Reply:
+        time.sleep(3.0)
+        return Reply({"a": 1})
+
+    site.pages["/a"] = slow
+    first = _spawn(job)
+    deadline = time.monotonic() + 20
+    while not site.asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = subprocess.run(command("pull", job.path), capture_output=True, text=True)
+    skipped = subprocess.run(
+        command("pull", "--skip-if-running", job.path), capture_output=True, text=True
+    )
+    waited = _spawn(job, "--wait")
+    assert second.returncode == 4
+    assert f"process {first.pid}, since 20" in second.stderr
+    assert skipped.returncode == 0
+    assert "skipped" in skipped.stderr
+    assert first.wait(20) == waited.wait(20) == 0
+    assert len(site.asked) == 2
+    assert site.asked[0].ended <= site.asked[1].began
+    first.communicate()
+    waited.communicate()
+
+
+def test_a_full_disk_costs_nothing_that_was_kept(site: Site, tmp_path: Path) -> None:
+    """A clear error, exit 2; with room again the next pull takes up what was recorded."""
+    job = _job(tmp_path, site)
+    job.pull()
+    site.page("/a", Reply({"a": "x" * 300_000}, headers={"ETag": '"2"'}))
+    limited = subprocess.run(
+        ["bash", "-c", 'ulimit -f 200; exec "$@"', "-", *command("pull", job.path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert limited.returncode == 2, limited.stderr
+    assert "Traceback" not in limited.stderr
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [1]
+    assert job.pull() == 0
+    assert [len(json.loads(body)["a"]) for body in job.latest().values()] == [300_000]
+
+
+def test_a_newer_state_is_refused(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is sent, nothing written; the message says what to do."""
+    job = _job(tmp_path, site)
+    job.pull()
+    with sqlite3.connect(job.folder / "state.db") as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    assert job.pull() == 2
+    assert "use the newer one" in capsys.readouterr().err
+    assert len(site.asked) == 1
+    assert main(["pull", "--status", str(job.path)]) == 0
+    assert "use the newer one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "torn"])
+def test_a_damaged_state_is_refused_and_replaced_by_hand(
+    site: Site, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says to move it away; then a pull begins anew beside what is kept."""
+    job = _job(tmp_path, site)
+    job.pull()
+    path = job.folder / "state.db"
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(
+        b"rubbish" * 1000 if damage == "rubbish" else data[:middle] + os.urandom(len(data) - middle)
+    )
+    assert job.pull() == 2
+    assert "move it away" in capsys.readouterr().err
+    assert len(site.asked) == 1
+    path.rename(path.with_suffix(".bad"))
+    assert job.pull() == 0
+    assert len(job.versions()) == 2
+
+
+def test_another_program_s_database_is_left_alone(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that holds a state.db of something else is no job's."""
+    job = _job(tmp_path, site)
+    job.folder.mkdir()
+    connection = sqlite3.connect(job.folder / "state.db")
+    connection.execute("CREATE TABLE cooking (recipe TEXT)")
+    connection.close()
+    before = (job.folder / "state.db").read_bytes()
+    assert job.pull() == 2
+    assert "another program's database" in capsys.readouterr().err
+    assert (job.folder / "state.db").read_bytes() == before
+
+
+def test_absent_secrets_stop_a_pull_before_anything_is_sent(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variable is named, exit 2, and the history tells of it."""
+    job = _job(tmp_path, site, "[request]\nbearer = '${NO_SUCH_TOKEN}'\n")
+    assert job.pull() == 2
+    assert "NO_SUCH_TOKEN is not set" in capsys.readouterr().err
+    assert site.asked == []
+    assert main(["pull", "--history", str(job.path)]) == 0
+    assert "NO_SUCH_TOKEN is not set" in capsys.readouterr().out
+
+
+def test_secrets_come_from_files_and_show_nowhere(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """file:PATH is read from the job's folder; logs, state, versions and --check do not tell it."""
+    (tmp_path / "token").write_text("s3cr3t-${x}\n")
+    job = _job(
+        tmp_path,
+        site,
+        '[request]\nbearer = "file:token"\nheader = ["X-Api-Key: ${file:token}", "X-Env: ${HOME}"]',
+    )
+    assert job.pull("--check") == 0
+    shown = capsys.readouterr().out
+    assert "bearer = file:token" in shown
+    assert "X-Api-Key: ${file:token}" in shown
+    assert job.pull() == 0
+    assert site.asked[0].headers["authorization"] == "Bearer s3cr3t-${x}"
+    assert site.asked[0].headers["x-api-key"] == "s3cr3t-${x}"
+    for path in job.folder.rglob("*"):
+        assert path.is_dir() or b"s3cr3t" not in path.read_bytes()
+    captured = capsys.readouterr()
+    assert "s3cr3t" not in shown + captured.out + captured.err
+
+
+def test_a_stopped_pull_keeps_what_it_has(site: Site, tmp_path: Path) -> None:
+    """SIGTERM: what came is committed, what did not is neither failed nor forgotten; exit 143."""
+
+    def slow(query: Any, _: Any) -> Reply:
+        time.sleep(0.5)
+        return Reply({"n": query["n"]})
+
+    site.pages["/slow"] = slow
+    urls = ", ".join(f'"{site.url}/slow?n={number}"' for number in range(30))
+    job = PulledJob(
+        tmp_path, f"[targets]\nlist = [{urls}]\n[pool]\nconcurrency = 2\nprocesses = 1\n"
+    )
+    process = _spawn(job)
+    deadline = time.monotonic() + 20
+    while len(site.asked) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 143, said
+    kept = len(job.versions())
+    assert 2 <= kept < 30
+    assert set(job.outcomes()) <= {"changed", "failed"}
+    assert job.state("SELECT count(*) FROM run") == [(1,)]
+    assert len(job.latest()) == kept
+
+
+def test_logs_are_put_aside_and_all_of_them_read(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beyond max-log-size the log is gzipped under its moment; crawl report reads all."""
+    job = _job(tmp_path, site, '[log]\nmax-log-size = "10"\n')
+    for _ in range(3):
+        job.pull()
+    logs = sorted(job.folder.glob("record*"))
+    assert [path.name.endswith(".log.gz") for path in logs] == [True, True, False]
+    capsys.readouterr()
+    assert main(["report", "--json", "-", *map(str, logs)]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["requests"] == 3
+
+
+def test_a_log_that_was_put_aside_and_not_packed_is_packed(site: Site, tmp_path: Path) -> None:
+    """A pull killed between the two steps costs no record, and doubles none."""
+    job = _job(tmp_path, site)
+    job.pull()
+    (job.folder / "record.log").rename(job.folder / "record-20260101T000000000Z.log")
+    job.pull()
+    assert [path.name for path in sorted(job.folder.glob("record-*"))] == [
+        "record-20260101T000000000Z.log.gz"
+    ]
+
+
+def test_old_logs_are_deleted(site: Site, tmp_path: Path) -> None:
+    """Those put aside longer ago than keep-logs."""
+    job = _job(tmp_path, site, '[log]\nkeep-logs = "7d"\n')
+    job.folder.mkdir()
+    for name, days in (("record-20260101T000000000Z.log.gz", 8), ("record-2.log.gz", 6)):
+        path = job.folder / name
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    job.pull()
+    assert [path.name for path in job.folder.glob("record-*")] == ["record-2.log.gz"]

@@ -1,0 +1,253 @@
+"""A job file: what is wrong with it is said before anything is sent, by file, section and key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.cli import main
+from crawler.cli.job_options import known_keys, read_requests
+from crawler.cli.run_command import run_command
+from crawler.errors import UsageError
+from crawler.pull.baseline import drift, p95
+from crawler.pull.content import read_content
+from crawler.pull.job import PullJob, job_of
+from crawler.pull.job_file import parse_job
+from crawler.pull.json_paths import JsonPath
+from crawler.pull.latest import slug_of
+from crawler.pull.moments import filled, moments_at, protected
+
+HERE = Path("/jobs/prices.toml")
+TARGETS = '[targets]\nlist = ["http://127.0.0.1:1/"]\n'
+
+
+def _job(text: str) -> PullJob:
+    return job_of(parse_job(HERE, text.encode(), known_keys()))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "no TOML"),
+        ("nmae = 'x'", "there is no such key: did you mean name?"),
+        (
+            "[request]\ntimeuot = '3s'",
+            r"\[request\] timeuot: there is no such key: did you mean ti",
+        ),
+        ("[reqest]\n", r"there is no section \[reqest\]: did you mean request?"),
+        ("timeout = '3s'", r"timeout: it belongs in \[request\]"),
+        ("[store]\nschedule = 'x'", r"\[store\] schedule: it belongs before the first section"),
+        ("[request]\nper_host = 2", r"\[request\] per_host: there is no such key"),
+        ("name = 7.5e3\n[store]\ndiff = 'jsno'", "give one of unified, json, none"),
+        ("[store]\nallow-empty = 1", "give true or false"),
+        ("[alerts]\nfailures = -1", "give a whole number"),
+        ("every = '15 minutes'", "'15 minutes' is no duration"),
+        ("every = '0.5s'", "at least 1s"),
+        ("every = '5m'\nschedule = '* * * * *'", "give one of them"),
+        ("timezone = 'Mars/Base'", "no such time zone"),
+        ("name = '../x'", "give letters, digits"),
+        ("[store]\nignore = ['$']", "name a part of it"),
+        ("[store]\nignore = ['$.a b']", "is no path"),
+        ("[cursor]\nparam = 'since'", "say what to remember"),
+        ("[log]\nmax-log-size = '1 XB'", "is no size"),
+        ("[alerts]\nfail-on = 'p95'", "has no limit"),
+        ("[alerts]\nsmtp = 'smtp://h'", "mails need all of"),
+        ("[targets]\nstart = 'yesterday'", "is no time"),
+        ("targets = ['http://a/']", "there is no such key"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, said: str) -> None:
+    """One line: the file, the section, the key, what to give."""
+    with pytest.raises(UsageError, match=said) as error:
+        _job(text)
+    assert str(error.value).startswith(str(HERE))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "[targets] list"),
+        (TARGETS + "[request]\ntimeout = 'soon'", "[request] timeout: 'soon' is no duration"),
+        (TARGETS + "[request]\nbearer = 'file:/nowhere'", "the secret's file /nowhere: no such"),
+        (TARGETS + "[request]\ndata = '@-'", "a pull has no standard input"),
+        ("[targets]\nurls = '-'", "a pull has no standard input"),
+        ("[targets]\nurls = 'gone.txt'", "gone.txt"),
+        (TARGETS + "[politeness]\nburst = 3", "[politeness] burst is that of a rate"),
+        (TARGETS + "[replies]\nexpect-status = 'fine'", "[replies] expect-status: 'fine'"),
+        (TARGETS + "[cursor]\nfrom = 'max(('", "[cursor] from 'max(('"),
+    ],
+)
+def test_what_is_wrong_with_requests_is_said(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the words of crawl run's own parser, with the job's names; exit 2, --check too."""
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    for mode in ((), ("--check",)):
+        assert main(["pull", *mode, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert "job.toml" in error
+        assert error.count("\n") == 1
+
+
+def test_every_option_of_the_main_job_has_its_name() -> None:
+    """But what a pull decides for itself, and bodies, which it keeps as versions."""
+    known = {name for keys in known_keys().values() for name in keys}
+    options = {
+        option.removeprefix("--")
+        for group in run_command.groups
+        for each in group.options
+        for option in each.opts
+        if option.startswith("--")
+    }
+    assert options - known == {
+        "out", "resume", "retry-failed", "wait", "summary", "quiet", "debug", "dedupe", "sample",
+        "save-bodies", "bodies", "name", "fanout", "parse", "save-headers", "only-status",
+        "only-type", "urls-file",
+    } & (options - known)  # fmt: skip
+    assert {"timeout", "header", "per-host", "retries", "paginate", "concurrency"} <= known
+
+
+def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
+    """A value, a list, a flag, a number, a choice."""
+    text = TARGETS + (
+        '[request]\ntimeout = "3s"\nheader = ["A: 1", "B: 2"]\ninsecure = true\nmax-redirects = 3\n'
+        'http = "2"\n[politeness]\nper-host = 2\n[pool]\nconcurrency = 7\n'
+        'fsync = "record"\n[retries]\nretries = 1\n'
+    )
+    file = parse_job(tmp_path / "job.toml", text.encode(), known_keys())
+    settings = read_requests(file, print).settings
+    assert settings.timeout_s == 3.0
+    assert settings.headers == (("A", "1"), ("B", "2"))
+    assert (settings.verify_tls, settings.max_redirects, settings.http) == (False, 3, "2")
+    assert settings.polite is not None
+    assert settings.polite.per_host == 2
+    assert (settings.concurrency, settings.fsync, settings.retries) == (7, "record", 1)
+
+
+def test_check_shows_what_would_be_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """URLs with their dates, secrets masked, how many more; nothing is sent or made."""
+    path = tmp_path / "job.toml"
+    urls = ", ".join(f'"http://u:pw@127.0.0.1:1/{n}/{{today:%Y}}"' for n in range(12))
+    path.write_text(
+        f"[targets]\nlist = [{urls}]\n[request]\nbearer = 'abc123'\n"
+        "header = ['Accept: text/csv', 'X-Api-Key: qwerty']\n"
+    )
+    assert main(["pull", "--check", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"GET http://***@127.0.0.1:1/3/{datetime.now(UTC):%Y}" in shown
+    assert "and 2 more" in shown
+    assert "Accept: text/csv" in shown
+    assert "X-Api-Key: ***" in shown
+    for secret in ("pw", "abc123", "qwerty"):
+        assert secret not in shown.replace(str(tmp_path), "")
+    assert not (tmp_path / "job").exists()
+
+
+def test_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that contradict or need each other are refused."""
+    for args, said in (
+        (["--check", "--loop", "a.toml"], "two things to do"),
+        (["--serve", "127.0.0.1:1", "a.toml"], "--serve is of a loop"),
+        (["--loop", "--token", "x", "a.toml"], "give --serve with it"),
+        (["--wait", "--skip-if-running", "a.toml"], "opposite things"),
+        (["--loop", "--wait", "a.toml"], "never pulls a job twice"),
+        (["--json", "a.toml"], "--status and --history"),
+        (["--every", "100ms", "a.toml"], "at least 1s"),
+        (["--at-once", "0", "--loop", "a.toml"], "--at-once"),
+        ([], "no job"),
+        (["none.toml"], "cannot read the job file"),
+    ):
+        assert main(["pull", *args]) == 2, args
+        assert said in capsys.readouterr().err
+
+
+def test_places_are_filled_in() -> None:
+    """Days are those of the job's zone; formats are strftime's; values are percent-encoded."""
+    now = datetime(2026, 3, 29, 23, 30, tzinfo=UTC)
+    moments = {**moments_at(now, ZoneInfo("Europe/Berlin")), "last_success": now}
+    text = "{today} {yesterday:%d.%m.} {now} {last_success:%s} {cursor} {other} {{x}}"
+    told = filled(text.replace("%s", "%H:%M"), moments, "a&b")
+    assert told == "2026-03-30 29.03. 2026-03-29T23%3A30%3A00Z 23%3A30 a%26b {other} {{x}}"
+    assert protected("http://h/{id}/{today:%Y}") == "http://h/{id}/{{today:%Y}}"
+
+
+def _value() -> st.SearchStrategy[Any]:
+    leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+    return st.recursive(
+        leaves,
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+        ),
+        max_leaves=12,
+    )
+
+
+@given(
+    _value(), st.sampled_from(["$.a", "$.a.b", "$[*].a", "a[0]", "$..a" * 0 + "b[*].c", "$.*.a"])
+)
+def test_ignoring_removes_and_never_adds(value: Any, path: str) -> None:
+    """What is left is a part of what was there, and ignoring twice changes nothing more."""
+    rule = JsonPath.parse(path)
+    once = rule.without(value)
+    if not path.endswith("[0]"):
+        assert rule.without(once) == once
+    assert len(repr(once)) <= len(repr(value))
+    if "a" not in repr(value) and "b" not in repr(value) and not path.endswith("]"):
+        assert once == value
+
+
+@given(st.lists(st.text(min_size=1, max_size=200), min_size=1, max_size=8, unique=True))
+def test_names_for_files_are_safe_and_apart(keys: list[str]) -> None:
+    """Whatever a URL holds, its file stays in latest/, and no two have one."""
+    slugs = set[str]()
+    for key in keys:
+        slug = slug_of(f"http://h/{key}", 1, slugs.__contains__)
+        assert slug not in slugs
+        assert "/" not in slug
+        assert not slug.startswith(".")
+        assert len(slug) < 200
+        slugs.add(slug)
+
+
+def test_json_is_compared_by_value() -> None:
+    """Order of members and blanks do not count; what is in it does."""
+    from crawler.bodies.rows import SavedBody
+
+    def digest(data: bytes) -> str:
+        body = SavedBody("r", 0, "u", 200, "application/json", "", (), data)
+        return read_content(body, ()).digest
+
+    assert digest(b'{"a": 1, "b": [1, 2]}') == digest(b' {"b":[1,2],"a":1}\n')
+    assert digest(b'{"b": [2, 1], "a": 1}') != digest(b'{"b":[1,2],"a":1}')
+    deep = b"[" * 900 + b"]" * 900
+    assert digest(deep) == digest(deep)
+
+
+@given(st.lists(st.floats(10, 12), min_size=25, max_size=60))
+def test_a_steady_latency_never_leaves_its_baseline(times: list[float]) -> None:
+    """Noise of a fifth is no alert; twice as slow is one, and a single outlier is none."""
+    found = drift(times)
+    assert found is not None
+    assert not found.left
+    slow = drift([*times, *(30.0 for _ in range(5))])
+    assert slow is not None
+    assert slow.left
+    once = drift([*times, 3000.0])
+    assert once is not None
+    assert not once.left
+
+
+def test_too_few_latencies_say_nothing() -> None:
+    """Twenty are needed before the newest five."""
+    assert drift([1.0] * 24) is None
+    assert drift([1.0] * 25) is not None
+    assert (p95([]), p95([3.0, 1.0]), p95(list(range(1, 101)))) == (None, 3.0, 95)

@@ -257,7 +257,7 @@ def test_the_reader_of_blocks_finds_them() -> None:
         for page in PAGES
         if any(block.is_run for block in blocks_of(page.read_text(encoding="utf-8")))
     }
-    main = "README targets requests retries record summary library cli bench report compare"
+    main = "README targets requests retries record summary library cli bench report compare pull"
     assert with_steps >= set(main.split())
 
 
@@ -278,7 +278,7 @@ def options_in(page: Path) -> set[str]:
     return set(_OPTION.findall(code_in(page)))
 
 
-VERBS: Final = ("run", "bench", "report", "compare", "demo")
+VERBS: Final = ("run", "bench", "report", "compare", "pull", "demo")
 
 
 @pytest.fixture(scope="module")

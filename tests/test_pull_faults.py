@@ -1,4 +1,4 @@
-"""What must not happen to a job's data: kills at any moment, full disks, odd states, two at once."""
+"""What must not happen to a job's data: kills at any moment, full disks, odd states, overlap."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from crawler.pull.content import read_content
 from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import parse_job
 from crawler.pull.json_paths import JsonPath
+from crawler.pull.keys import SECTIONS
 from crawler.pull.latest import slug_of
 from crawler.pull.moments import filled, moments_at, protected
+from tests.conftest import ROOT
 
 HERE = Path("/jobs/prices.toml")
 TARGETS = '[targets]\nlist = ["http://127.0.0.1:1/"]\n'
@@ -114,6 +117,18 @@ def test_every_option_of_the_main_job_has_its_name() -> None:
         "only-type", "urls-file",
     } & (options - known)  # fmt: skip
     assert {"timeout", "header", "per-host", "retries", "paginate", "concurrency"} <= known
+
+
+def test_every_key_is_told_of() -> None:
+    """The table in docs/pull.md names each of the job's own keys, in their order."""
+    page = (ROOT / "docs" / "pull.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\[\w+\] )?([a-z-]+)` \|", page, re.MULTILINE)
+    own = [
+        (f"[{section}] " if section else "", key.name)
+        for section, keys in SECTIONS.items()
+        for key in keys
+    ]
+    assert told == own
 
 
 def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:

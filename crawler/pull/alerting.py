@@ -59,7 +59,7 @@ def findings(job: PullJob, state: State, committed: Committed) -> Iterator[Findi
         if plan.failures:
             yield _failing(target, subject, plan.failures)
         if plan.slower:
-            yield from _slower(state, target, subject)
+            yield _slower(state, target, subject)
         if plan.unchanged_for_s is not None:
             yield _unchanged(target, subject, plan.unchanged_for_s)
 
@@ -78,18 +78,17 @@ def _failing(target: TargetState, subject: str, limit: int) -> Finding:
     return Finding("failures", subject, firing, f"{subject} failed {times}: {why}")
 
 
-def _slower(state: State, target: TargetState, subject: str) -> Iterator[Finding]:
+def _slower(state: State, target: TargetState, subject: str) -> Finding:
     outcomes = state.outcomes(target.id, BASELINE + RECENT)
     found = drift([each.elapsed_ms for each in outcomes if each.outcome != FAILED])
     if found is None or target.failures:
-        return
+        return Finding("slower", subject, None, "")
     now = f"{found.recent_ms:.1f} ms (median of the last {RECENT})"
     if found.left:
         words = f"{subject} is slower than usual: {now}, not {found.baseline_ms:.1f} ms"
-        yield Finding("slower", subject, firing=True, message=words)
-    elif found.back:
-        words = f"{subject} is as fast as usual again: {now}"
-        yield Finding("slower", subject, firing=False, message=words)
+        return Finding("slower", subject, True, words)
+    words = f"{subject} is as fast as usual again: {now}"
+    return Finding("slower", subject, False if found.back else None, words)
 
 
 def _unchanged(target: TargetState, subject: str, limit_s: float) -> Finding:
@@ -161,9 +160,12 @@ def _tell(
 
 def deliver(job: PullJob, state: State, warn: Callable[[str], None]) -> None:
     """Tell all that is still to be told, oldest first; what cannot be told stays for later."""
-    failed = set[str]()
+    failed, there = set[str](), channels_of(job.alerts)
     for message in state.messages():
         if message.channel in failed:  # it would wait for its time-out each time
+            continue
+        if message.channel not in there:  # the job has it no more
+            state.change("DELETE FROM message WHERE id = ?", message.id)
             continue
         try:
             send(message.channel, json.loads(message.body), job.alerts, job.path.parent)

@@ -28,7 +28,7 @@ from crawler.pull.state import Outcome, RunState, State, TargetState, Version
 from crawler.pull.versions import New, Versions, open_versions
 from crawler.record import NEXT, Record, page_number
 
-OUTCOMES_KEPT: Final = 1000
+OUTCOMES_KEPT: Final = 300
 """Outcomes of a target that the state keeps: what its history and its baseline are made of."""
 
 
@@ -254,14 +254,16 @@ class Commit:
             known = self._state.target(
                 record.fields.get(TARGET, record.url), page_number(record.fields)
             )
-            if known is None or known.digest is None:
-                continue
-            content = read_content(body, self._job.store.ignore)
-            path = latest_path(folder, known)
-            if content.digest == known.digest and (
-                known.changed_at == moment_of(record) or not path.exists()
-            ):
-                self._workshop.write(path, content.data)
+            if known is not None and known.digest is not None:
+                self._show(known, record, body)
+
+    def _show(self, known: TargetState, record: Record, body: SavedBody) -> None:
+        """Put a body into ``latest/`` if it is the newest version and not there yet."""
+        path = latest_path(self._workshop.folder, known)
+        if known.changed_at != moment_of(record) and path.exists():
+            return
+        if read_content(body, self._job.store.ignore).digest == known.digest:
+            self._workshop.write(path, body.content)
 
 
 def moment_of(record: Record) -> float:

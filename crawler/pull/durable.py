@@ -56,6 +56,7 @@ class Workshop:
         with _told("append to", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("r+b" if path.exists() else "w+b") as file:
+                start = min(start, file.seek(0, os.SEEK_END))  # somebody may have shortened it
                 file.truncate(start)
                 file.seek(start)
                 file.write(data)

@@ -244,7 +244,6 @@ class Commit:
 
     def _follow(self, run: str, log: Path, spool: Path) -> None:
         """Have ``latest/`` show what the state tells of this run, and clear away what is gone."""
-        folder = self._workshop.folder
         for path in self._gone:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -1,0 +1,135 @@
+"""Units for systemd, cron and Kubernetes, held by those programs' own tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from crawler.cli import main
+from crawler.cli.job_options import known_keys
+from crawler.errors import UsageError
+from crawler.pull.job import PullJob, job_of
+from crawler.pull.job_file import parse_job
+from crawler.pull.units import unit_of
+
+TARGETS: Final = '[targets]\nlist = ["http://127.0.0.1:1/"]\n'
+
+
+def _job(folder: Path, timing: str, name: str = "prices") -> PullJob:
+    path = folder / f"{name}.toml"
+    path.write_text(f"{timing}\n{TARGETS}")
+    return job_of(parse_job(path, path.read_bytes(), known_keys()))
+
+
+def _program(folder: Path) -> str:
+    """A program that is there, at a place that has to be quoted."""
+    place = folder / "a place with % and $x"
+    place.mkdir(exist_ok=True)
+    program = place / "crawl"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def _checked(command: list[str], **options: Any) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_systemd_takes_its_unit(tmp_path: Path, count: int) -> None:
+    """systemd-analyze verify says nothing of it, with one job and with several."""
+    analyze = _tool("systemd-analyze")
+    jobs = [_job(tmp_path, 'every = "7m"', f"job {n}".replace(" ", "-")) for n in range(count)]
+    text = unit_of("systemd", jobs, _program(tmp_path))
+    unit = tmp_path / "crawl-pull-test.service"
+    unit.write_text(text)
+    said = _checked([analyze, "verify", str(unit)])
+    assert "crawl-pull-test" not in said, said
+    assert "%%" in text
+    assert all(str(job.path) in text and str(job.store.folder) in text for job in jobs)
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        'schedule = "*/15 * * * *"',
+        'schedule = "30 2 * * 1-5"\ntimezone = "Europe/Berlin"',
+        *(f'every = "{each}"' for each in ("1m", "15m", "60m", "6h", "24h")),
+    ],
+)
+def test_cron_takes_its_lines(tmp_path: Path, timing: str) -> None:
+    """crontab's own check finds nothing wrong; % is escaped, which cron would read as a newline."""
+    crontab = _tool("crontab")
+    text = unit_of("cron", [_job(tmp_path, timing)], _program(tmp_path))
+    file = tmp_path / "crontab"
+    file.write_text(text)
+    usage = subprocess.run([crontab, "-h"], capture_output=True, text=True).stderr
+    _checked([crontab, "-T" if "-T" in usage else "-n", str(file)])
+    assert " with \\% and" in text
+    assert "pull --quiet --skip-if-running" in text
+    assert ("CRON_TZ=Europe/Berlin" in text) == ("Berlin" in timing)
+
+
+@pytest.mark.parametrize("every", ["45s", "7m", "5h", "36h", "90m"])
+def test_what_cron_cannot_tell_is_refused(tmp_path: Path, every: str) -> None:
+    """A period that divides neither an hour nor a day; the remedy is said."""
+    with pytest.raises(UsageError, match="cron cannot tell every"):
+        unit_of("cron", [_job(tmp_path, f'every = "{every}"')], "/usr/bin/crawl")
+
+
+def test_kubernetes_takes_its_documents(tmp_path: Path) -> None:
+    """Three documents that fit together: the job's text, its data, a CronJob without overlap."""
+    job = _job(tmp_path, 'schedule = "*/15 * * * *"\ntimezone = "Europe/Berlin"', "Prices_of.x")
+    text = unit_of("k8s", [job], "/usr/bin/crawl")
+    config, claim, cron = yaml.safe_load_all(text)
+    assert config["data"] == {"Prices_of.x.toml": job.path.read_text()}
+    names = {each["metadata"]["name"] for each in (config, claim, cron)}
+    assert names == {"prices-of-x"}
+    spec = cron["spec"]
+    assert (spec["schedule"], spec["timeZone"]) == ("*/15 * * * *", "Europe/Berlin")
+    assert spec["concurrencyPolicy"] == "Forbid"
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["command"][-1] == "/data/Prices_of.x.toml"
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+    kubectl = shutil.which("kubectl")
+    if kubectl is not None:  # without a cluster: it reads the documents and writes them again
+        local = [kubectl, "annotate", "--local", "-f", "-", "a=b", "-o", "name"]
+        said = _checked(local, input=text)
+        assert "cronjob.batch/prices-of-x" in said
+
+
+def test_several_jobs_are_several_documents(tmp_path: Path) -> None:
+    """Each with a name of its own."""
+    jobs = [_job(tmp_path, 'every = "1h"', name) for name in ("a", "b")]
+    documents = list(yaml.safe_load_all(unit_of("k8s", jobs, "crawl")))
+    assert [each["kind"] for each in documents] == 2 * [
+        "ConfigMap", "PersistentVolumeClaim", "CronJob",
+    ]  # fmt: skip
+
+
+def test_a_job_without_a_schedule_has_no_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command says what to add; with one it prints the unit alone."""
+    job = _job(tmp_path, "")
+    assert main(["pull", "--unit", "cron", str(job.path)]) == 2
+    assert "no schedule" in capsys.readouterr().err
+    _job(tmp_path, 'every = "1h"')
+    assert main(["pull", "--unit", "cron", str(job.path)]) == 0
+    assert "0 * * * *" in capsys.readouterr().out

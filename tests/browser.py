@@ -40,9 +40,9 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def open(
-        self, page: Path, *, width: int = 1280, scheme: str = "light", script: bool = True
+        self, page: Path | str, *, width: int = 1280, scheme: str = "light", script: bool = True
     ) -> None:
-        """Load a file, at a width and in a colour scheme, and wait until its charts are drawn."""
+        """Load a file or a URL, at a width and in a colour scheme, and wait until its charts are drawn."""
         self.events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call(
@@ -54,7 +54,7 @@ class Browser:
         )
         media = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=media)
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self._until("Page.loadEventFired")
         if script:
             self.value("drawn")

@@ -260,7 +260,7 @@ def _status(options: PullOptions) -> int:
 
     views = [_view(job_of(read_job_file(p, known_keys()))) for p in job_files(options.places)]
     if options.json:
-        from crawler.pull.serving import view_value
+        from crawler.pull.view_values import view_value
 
         print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
     else:
@@ -290,7 +290,8 @@ def _next_at(job: PullJob, last_s: float | None) -> float | None:
 
 
 def _history(options: PullOptions) -> int:
-    from crawler.pull.status_text import history_text, run_value
+    from crawler.pull.status_text import history_text
+    from crawler.pull.view_values import run_value
 
     found = {}
     for path in job_files(options.places):

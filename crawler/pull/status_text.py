@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from crawler.pull.overview import JobView, TargetView
 from crawler.pull.state import RunState
@@ -111,23 +110,3 @@ def _run_cells(run: RunState) -> tuple[str, ...]:
         return (began, _NONE, _NONE, _NONE, "not made")
     counts = (run.changed, run.unchanged, run.failed)
     return (began, f"{run.ended - run.started:.2f}", *map(str, counts))
-
-
-def run_value(run: RunState) -> dict[str, Any]:
-    """Give a run as JSON tells it."""
-    return {
-        "run": run.id,
-        "started": iso(run.started),
-        "ended": iso(run.ended),
-        "changed": run.changed,
-        "unchanged": run.unchanged,
-        "failed": run.failed,
-        "error": run.error,
-    }
-
-
-def iso(moment_s: float | None) -> str | None:
-    """Give a moment in UTC as ISO 8601, None for none."""
-    if moment_s is None:
-        return None
-    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

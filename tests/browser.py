@@ -42,7 +42,7 @@ class Browser:
     def open(
         self, page: Path | str, *, width: int = 1280, scheme: str = "light", script: bool = True
     ) -> None:
-        """Load a file or a URL, at a width and in a colour scheme, and wait until its charts are drawn."""
+        """Load a file or a URL, at a width, in a colour scheme, and wait for its charts."""
         self.events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call(

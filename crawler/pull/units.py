@@ -136,12 +136,21 @@ def _k8s(jobs: Sequence[PullJob], command: str) -> str:
 def _k8s_job(job: PullJob) -> str:
     name, quoted = _dns_name(job.name), json.dumps
     zone = "Etc/UTC" if str(job.timing.zone) == "UTC" else str(job.timing.zone)
-    schedule = quoted(_five_fields(job))
     file = job.path.name
     if job.store.folder.parent != job.path.parent:
         raise UsageError(f"{job.path}: --unit k8s wants [store] dir to be a name, beside the job")
     text = "".join(f"    {line}\n" for line in _text_of(job.path).splitlines())
-    return f"""\
+    return _K8S.format(
+        name=name,
+        file=quoted(file),
+        path=quoted(f"/data/{file}"),
+        text=text,
+        schedule=quoted(_five_fields(job)),
+        zone=quoted(zone),
+    )
+
+
+_K8S: Final = """\
 # kubectl apply -f: first name your image (one with crawl in it) and how large the claim is to be.
 # Secrets that the job names as ${{NAME}} are those of a Secret called {name}.
 apiVersion: v1
@@ -149,7 +158,7 @@ kind: ConfigMap
 metadata:
   name: {name}
 data:
-  {quoted(file)}: |
+  {file}: |
 {text}---
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -167,7 +176,7 @@ metadata:
   name: {name}
 spec:
   schedule: {schedule}
-  timeZone: {quoted(zone)}
+  timeZone: {zone}
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: 300
   successfulJobsHistoryLimit: 1
@@ -182,7 +191,7 @@ spec:
           containers:
             - name: pull
               image: REPLACE-ME/crawl:latest
-              command: ["crawl", "pull", "--skip-if-running", {quoted(f"/data/{file}")}]
+              command: ["crawl", "pull", "--skip-if-running", {path}]
               envFrom:
                 - secretRef:
                     name: {name}
@@ -191,8 +200,8 @@ spec:
                 - name: data
                   mountPath: /data
                 - name: job
-                  mountPath: {quoted(f"/data/{file}")}
-                  subPath: {quoted(file)}
+                  mountPath: {path}
+                  subPath: {file}
                   readOnly: true
           volumes:
             - name: data

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import parse_qsl, unquote
 
-from crawler.demo_pages import KNOBS_HELP, Reply, Request, json_reply
+from crawler.demo_pages import KNOBS_HELP
 from crawler.demo_site import Site
+from crawler.demo_values import Reply, Request, json_reply
 from crawler.errors import UsageError
 
 __all__ = ["KNOBS_HELP", "BadRequest", "DemoServer", "RequestParser", "serve"]

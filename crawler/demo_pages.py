@@ -13,7 +13,7 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from itertools import pairwise
@@ -22,115 +22,24 @@ from random import Random
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
+from crawler.demo_changes import changing, events, flapping, holds_tag
+from crawler.demo_values import (
+    JSON_TYPE,
+    Args,
+    KnobError,
+    Reply,
+    Request,
+    decimal,
+    delay_s,
+    duration_s,
+    json_reply,
+    whole,
+)
 from crawler.errors import CrawlError
 
 _MAX_BYTES: Final = 1_000_000_000
-_MAX_DELAY_S: Final = 3600.0
 _BLOCK: Final = b"0123456789abcdef" * 4096
-_JSON: Final = ("Content-Type", "application/json")
 _TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
-
-Headers = tuple[tuple[str, str], ...]
-Args = Mapping[str, str]
-
-
-class Request(NamedTuple):
-    """One request. ``target`` is as sent (RFC 9112, section 3.2); ``path`` is still encoded.
-
-    ``segments`` of the path and ``pairs`` of the query are decoded. Header names are in lower
-    case. ``minor_version`` is that of HTTP/1.
-    """
-
-    method: str
-    target: str
-    path: str
-    segments: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...]
-    headers: Headers
-    body: bytes
-    minor_version: int
-    keep_alive: bool
-
-    def header(self, name: str) -> str:
-        """The value of the first header called ``name`` (lower case), empty without one."""
-        return next((value for key, value in self.headers if key == name), "")
-
-
-class Reply(NamedTuple):
-    """What to send, ``delay_s`` after the request came; ``never`` is a reply that never comes.
-
-    ``parts``, where given, is the body, ``length`` bytes in pieces, each with its moment in
-    seconds after the head.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Headers = ()
-    delay_s: float = 0.0
-    never: bool = False
-    chunked: bool = False
-    parts: Iterator[tuple[float, bytes]] | None = None
-    length: int = 0
-
-
-class KnobError(Exception):
-    """A knob that cannot be used; the message says what was got and what to give."""
-
-
-def json_reply(status: int, value: object, *headers: tuple[str, str]) -> Reply:
-    """A reply whose body is ``value`` as JSON in UTF-8."""
-    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    return Reply(status, body, (_JSON, *headers))
-
-
-_UNITS_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-
-
-def duration_s(text: str) -> float:
-    """Seconds, at most an hour, of ``100ms``, ``2s``, ``50us`` or ``0``. Raises ``KnobError``."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(us|ms|s)", text)
-    if match is None and text != "0":
-        raise KnobError(f"{text!r} is no duration: write a number and a unit, as 100ms, 2s, 50us")
-    return min(float(match[1]) * _UNITS_S[match[2]], _MAX_DELAY_S) if match else 0.0
-
-
-def _decimal(text: str, name: str = "a shape", low: float = 0.1, high: float = 10.0) -> float:
-    if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,9}", text) is None or not low <= float(text) <= high:
-        raise KnobError(f"{name} is {text!r}: give a number of {low} to {high}")
-    return float(text)
-
-
-_DELAYS: Final[Mapping[str, tuple[Callable[..., float], tuple[Callable[[str], float], ...]]]] = {
-    "uniform": (lambda rng, low, high: rng.uniform(low, high), (duration_s, duration_s)),
-    "normal": (lambda rng, mean, sd: rng.gauss(mean, sd), (duration_s, duration_s)),
-    "exp": (lambda rng, mean: mean * rng.expovariate(1.0), (duration_s,)),
-    "lognormal": (
-        lambda rng, mid, sigma: mid * rng.lognormvariate(0, sigma),
-        (duration_s, _decimal),
-    ),
-    "pareto": (lambda rng, low, alpha: low * rng.paretovariate(alpha), (duration_s, _decimal)),
-}
-
-
-def delay_s(text: str, rng: Random) -> float:
-    """One draw, of 0 to an hour, from ``100ms``, ``exp:1s`` … (``KNOBS``); else ``KnobError``."""
-    kind, colon, rest = text.partition(":")
-    if not colon:
-        return duration_s(text)
-    if kind not in _DELAYS:
-        raise KnobError(f"delay {kind!r} is unknown: give one of {', '.join(_DELAYS)}")
-    draw, readers = _DELAYS[kind]
-    values = rest.split(",")
-    if len(values) != len(readers):
-        raise KnobError(f"delay {kind} has {len(values)} values: give {len(readers)}")
-    drawn = draw(rng, *(read(value) for read, value in zip(readers, values, strict=True)))
-    return min(max(drawn, 0.0), _MAX_DELAY_S)
-
-
-def _whole(name: str, text: str, low: int, high: int) -> int:
-    if re.fullmatch(r"[0-9]{1,10}", text) is None or not low <= int(text) <= high:
-        raise KnobError(f"{name} is {text!r}: give a whole number of {low} to {high}")
-    return int(text)
 
 
 class Counts:
@@ -205,12 +114,12 @@ class DemoApi:
     def _fault(self, page: Page, request: Request, args: Args, rng: Random) -> int | None:
         """The status to answer instead of the page, None for the page."""
         text = page.status(request, args)
-        status = None if text is None else _whole("status", text, 200, 599)
+        status = None if text is None else whole("status", text, 200, 599)
         if "times" in args:
-            times = _whole("times", args["times"], 0, 10**9)
+            times = whole("times", args["times"], 0, 10**9)
             failing = self._counts.next("times", args.get("key", request.path)) <= times
         elif "fail" in args:
-            failing = rng.random() < _decimal(args["fail"], "fail", 0, 1)
+            failing = rng.random() < decimal(args["fail"], "fail", 0, 1)
         else:
             failing = status is not None
         return (status or 503) if failing else None
@@ -222,7 +131,7 @@ def _failed(status: int, args: Args) -> Reply:
         ahead = math.ceil(time.time() + 1)  # whole seconds on the wire: never less than 1 s ahead
         headers.append(("Retry-After", formatdate(ahead, usegmt=True)))
     elif wait is not None:
-        headers.append(("Retry-After", str(_whole("retry_after", wait, 0, 10**9))))
+        headers.append(("Retry-After", str(whole("retry_after", wait, 0, 10**9))))
     return json_reply(status, {"status": status}, *headers)
 
 
@@ -233,19 +142,19 @@ def _search(api: DemoApi, request: Request, args: Args) -> Reply:
     found = [novel.line for novel in api.novels.values() if sought in novel.sought]
     head = json.dumps({"name": name, "count": len(found)}, ensure_ascii=False)
     body = b'%s, "results": [%s]}' % (head[:-1].encode("utf-8", "replace"), b", ".join(found))
-    return Reply(200, body, (_JSON,))
+    return Reply(200, body, (JSON_TYPE,))
 
 
 def _novel(api: DemoApi, request: Request, args: Args) -> Reply:
     novel = api.novels.get(request.segments[1])
     if novel is None:
         return json_reply(404, {"error": f"no such novel: ask 1 … {len(api.novels)}"})
-    return Reply(200, novel.line, (_JSON,))
+    return Reply(200, novel.line, (JSON_TYPE,))
 
 
 def _pages(api: DemoApi, request: Request, args: Args) -> Reply:
-    page = _whole("page", args.get("page", "1"), 1, 10**6)
-    size = _whole("per_page", args.get("per_page", "10"), 1, 1000)
+    page = whole("page", args.get("page", "1"), 1, 10**6)
+    size = whole("per_page", args.get("per_page", "10"), 1, 1000)
     novels = list(api.novels.values())
     shown = [json.loads(novel.line) for novel in novels[(page - 1) * size : page * size]]
     value = {"page": page, "per_page": size, "total": len(novels), "results": shown, "next": None}
@@ -258,8 +167,7 @@ def _pages(api: DemoApi, request: Request, args: Args) -> Reply:
 
 def _etag(api: DemoApi, request: Request, args: Args) -> Reply:
     tag = f'"{_header_text(request.segments[1])}"'
-    known = re.findall(r'"[^"]*"|\*', request.header("if-none-match"))
-    if tag in known or "*" in known:
+    if holds_tag(request, tag):
         return Reply(304, headers=(("ETag", tag),))
     return json_reply(200, {"etag": tag}, ("ETag", tag))
 
@@ -271,7 +179,7 @@ def _header_text(text: str) -> str:
 
 
 def _redirect(api: DemoApi, request: Request, args: Args) -> Reply:
-    left = _whole("redirect", request.segments[1], 0, 1000)
+    left = whole("redirect", request.segments[1], 0, 1000)
     if left == 0:
         return json_reply(200, {"redirects_left": 0})
     query = f"?{urlencode(request.pairs)}" if request.pairs else ""
@@ -279,7 +187,7 @@ def _redirect(api: DemoApi, request: Request, args: Args) -> Reply:
 
 
 def _redirect_to(api: DemoApi, request: Request, args: Args) -> Reply:
-    status = _whole("status", args.get("status", "302"), 300, 399)
+    status = whole("status", args.get("status", "302"), 300, 399)
     return json_reply(status, {}, ("Location", _header_text(args.get("url", "/"))))
 
 
@@ -287,19 +195,19 @@ def _packed(api: DemoApi, request: Request, args: Args) -> Reply:
     coding = request.segments[0]
     body = json.dumps({coding: True, "method": request.method}).encode()
     packed = gzip.compress(body, 6, mtime=0) if coding == "gzip" else zlib.compress(body)
-    return Reply(200, packed, (_JSON, ("Content-Encoding", coding)))
+    return Reply(200, packed, (JSON_TYPE, ("Content-Encoding", coding)))
 
 
 def _bytes(api: DemoApi, request: Request, args: Args) -> Reply:
-    length = _whole("bytes", request.segments[1], 0, _MAX_BYTES)
-    whole, rest = divmod(length, len(_BLOCK))
+    length = whole("bytes", request.segments[1], 0, _MAX_BYTES)
+    full, rest = divmod(length, len(_BLOCK))
     headers = (("Content-Type", "application/octet-stream"),)
-    blocks = (_BLOCK if n < whole else _BLOCK[:rest] for n in range(whole + 1))
+    blocks = (_BLOCK if n < full else _BLOCK[:rest] for n in range(full + 1))
     return Reply(200, headers=headers, parts=((0.0, block) for block in blocks), length=length)
 
 
 def _drip(api: DemoApi, request: Request, args: Args) -> Reply:
-    length = _whole("bytes", args.get("bytes", "100"), 0, 1_000_000)
+    length = whole("bytes", args.get("bytes", "100"), 0, 1_000_000)
     duration = duration_s(args.get("duration", "2s"))
     steps = max(1, min(length, round(duration / 0.01)))
     cuts = [length * n // steps for n in range(steps + 1)]
@@ -363,6 +271,9 @@ PAGES: Final = (
     Page("/429?retry_after=2", "429 with Retry-After", status=lambda request, args: "429"),
     Page("/flaky?times=2&key=a", "fails the first 2 requests for key a, then answers"),
     Page("/etag/{tag}", "honours If-None-Match: 304", _etag),
+    Page("/changing?every=10s", "new each 10 s, else 304; etag=weak, none, same (a lie)", changing),
+    Page("/flapping?period=20s", "answers for half of each 20 s, then fails with 503", flapping),
+    Page("/events?since=7&limit=20", "those after event 7; a new one comes every=1s", events),
     Page("/redirect/{n}", "a chain of n redirects", _redirect),
     Page("/redirect-to?url=URL&status=302", "a redirect to URL", _redirect_to, lambda *_: None),
     Page("/gzip", "JSON, gzipped", _packed),

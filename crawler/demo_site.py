@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from crawler.demo_pages import DemoApi, Request
+from crawler.demo_pages import DemoApi
+from crawler.demo_values import Request
 from crawler.errors import CrawlError
 
 

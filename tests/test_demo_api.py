@@ -18,7 +18,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
@@ -32,7 +32,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.demo_api import KNOBS_HELP, BadRequest, DemoServer, RequestParser
-from crawler.demo_pages import PAGES, Counts, KnobError, delay_s, duration_s, load_novels
+from crawler.demo_pages import PAGES, Counts, load_novels
+from crawler.demo_values import KnobError, delay_s, duration_s
 from crawler.errors import CrawlError, UsageError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -340,6 +341,153 @@ def test_the_list_of_pages_is_served_and_whole(demo: DemoServer) -> None:
     assert KNOBS_HELP.isascii()
 
 
+# Pages that change
+
+
+Clock = Callable[[float], None]
+NOON = 1_780_000_000.0  # a whole number of 10 s, 20 s and 1 s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Sets the time of day, for the demo too: it runs in this process."""
+
+    def at(moment_s: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: moment_s)
+
+    at(NOON)
+    return at
+
+
+def test_a_version_lasts_until_the_next(demo: DemoServer, clock: Clock) -> None:
+    """Within ``every`` all but generated_at stays; then version, one price and tags change."""
+    clock(NOON + 0.25)
+    first = ask(demo, "/changing")
+    clock(NOON + 9.75)
+    same = ask(demo, "/changing?every=10s")
+    clock(NOON + 10)
+    after = ask(demo, "/changing")
+    assert first.json["generated_at"] == "2026-05-28T20:26:40.250Z"
+    assert same.json == {**first.json, "generated_at": "2026-05-28T20:26:49.750Z"}
+    assert (first.json["version"], after.json["version"]) == (178_000_000, 178_000_001)
+    pairs = zip(first.json["items"], after.json["items"], strict=True)
+    changed = [(old, new) for old, new in pairs if old != new]
+    assert [old["id"] == new["id"] and old["price"] != new["price"] for old, new in changed] == [
+        True
+    ]
+    validators = [
+        (one.headers["ETag"], one.headers["Last-Modified"]) for one in (first, same, after)
+    ]
+    assert validators[0] == validators[1] == ('"178000000"', "Thu, 28 May 2026 20:26:40 GMT")
+    assert validators[2] == ('"178000001"', "Thu, 28 May 2026 20:26:50 GMT")
+
+
+LATEST, EARLIER = "Thu, 28 May 2026 20:26:40 GMT", "Thu, 28 May 2026 20:26:39 GMT"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("", {"If-None-Match": '"178000000"'}, 304),
+        ("", {"If-None-Match": '"x", W/"178000000"'}, 304),
+        ("", {"If-None-Match": "*"}, 304),
+        ("", {"If-None-Match": '"177999999"'}, 200),
+        ("", {"If-Modified-Since": LATEST}, 304),
+        ("", {"If-Modified-Since": "Thursday, 28-May-26 20:26:41 GMT"}, 304),
+        ("", {"If-Modified-Since": "Thu May 28 20:26:40 2026"}, 304),
+        ("", {"If-Modified-Since": EARLIER}, 200),
+        ("", {"If-Modified-Since": "yesterday"}, 200),
+        ("", {"If-Modified-Since": "Thu, 99 Foo 99999 99:99:99 GMT"}, 200),
+        ("", {"If-None-Match": '"x"', "If-Modified-Since": LATEST}, 200),
+        ("", {"If-None-Match": '"178000000"', "If-Modified-Since": EARLIER}, 304),
+        ("etag=weak", {"If-None-Match": 'W/"178000000"'}, 304),
+        ("etag=weak", {"If-None-Match": '"178000000"'}, 304),
+        ("etag=weak", {"If-Modified-Since": LATEST}, 304),
+        ("etag=none", {"If-None-Match": "*"}, 200),
+        ("etag=none", {"If-Modified-Since": LATEST}, 200),
+        ("etag=same", {"If-None-Match": '"same"'}, 200),
+        ("etag=same", {"If-Modified-Since": LATEST}, 200),
+        ("every=500ms", {"If-None-Match": '"3560000000"'}, 304),
+        ("every=500ms", {"If-Modified-Since": LATEST}, 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_holds_the_version_gets_304(
+    demo: DemoServer, clock: Clock, method: str, query: str, headers: dict[str, str], status: int
+) -> None:
+    """A tag decides, else a date; a 304 has the tag and neither body nor length."""
+    full = ask(demo, f"/changing?{query}", method)
+    got = ask(demo, f"/changing?{query}", method, headers=headers)
+    assert (got.status, got.headers["ETag"]) == (status, full.headers["ETag"])
+    assert (got.body == b"") == (status == 304 or method == "HEAD")
+    assert (got.headers["Content-Length"] is None) == (status == 304)
+
+
+def test_a_post_does_not_look_at_the_date(demo: DemoServer, clock: Clock) -> None:
+    """If-Modified-Since is for GET and HEAD only (RFC 9110, section 13.1.3)."""
+    assert ask(demo, "/changing", "POST", headers={"If-Modified-Since": LATEST}).status == 200
+
+
+def test_the_tags_of_versions(demo: DemoServer, clock: Clock) -> None:
+    """Tags are strong, weak, absent with the date, or the same whatever the version."""
+
+    def seen(kind: str) -> tuple[str | None, bool]:
+        got = ask(demo, f"/changing?etag={kind}")
+        return got.headers["ETag"], got.headers["Last-Modified"] is not None
+
+    kinds = ("strong", "weak", "none", "same")
+    assert [seen(kind) for kind in kinds] == [
+        ('"178000000"', True),
+        ('W/"178000000"', True),
+        (None, False),
+        ('"same"', True),
+    ]
+    old = ask(demo, "/changing?etag=same").json
+    clock(NOON + 10)
+    assert seen("same") == ('"same"', True)
+    assert ask(demo, "/changing?etag=same").json["version"] == old["version"] + 1
+
+
+def test_flapping_is_down_half_of_the_time(demo: DemoServer, clock: Clock) -> None:
+    """The first half of a period is well, the second 503 in JSON, without a time to come back."""
+    seen = []
+    for after_s in (0, 9.9, 10, 19.9, 20):
+        clock(NOON + after_s)
+        got = ask(demo, "/flapping")
+        assert (got.headers["Retry-After"], isinstance(got.json, dict)) == (None, True)
+        seen.append(got.status)
+    assert seen == [200, 200, 503, 503, 200]
+    clock(NOON + 1.5)
+    assert ask(demo, "/flapping?period=2s").json == {"error": "down until 2026-05-28T20:26:42.000Z"}
+
+
+def test_events_come_one_after_the_other(demo: DemoServer, clock: Clock) -> None:
+    """Following the last id shows each event once, in order, until there are no more."""
+    newest = int(NOON)
+    got = ask(demo, "/events").json
+    assert [item["id"] for item in got["items"]] == list(range(newest - 4, newest + 1))
+    assert (got["items"][-1]["updated_at"], got["more"]) == ("2026-05-28T20:26:40.000Z", False)
+    clock(NOON + 50)
+    since, sizes, seen, more = newest, [], [], True
+    while more:
+        got = ask(demo, f"/events?since={since}").json
+        seen += [item["id"] for item in got["items"]]
+        sizes.append(len(got["items"]))
+        since, more = seen[-1], got["more"]
+    assert (sizes, seen) == ([20, 20, 10], list(range(newest + 1, newest + 51)))
+    assert ask(demo, f"/events?since={since}").json == {"items": [], "more": False}
+    assert ask(demo, f"/events?since={since + 9}").json == {"items": [], "more": False}
+
+
+def test_events_come_as_often_as_asked(demo: DemoServer, clock: Clock) -> None:
+    """``every`` and ``limit`` count: events a millisecond apart have moments of their own."""
+    newest = int(NOON * 1000)
+    got = ask(demo, f"/events?every=1ms&limit=2&since={newest - 3}").json
+    moments = ["2026-05-28T20:26:39.998Z", "2026-05-28T20:26:39.999Z"]
+    assert ([item["updated_at"] for item in got["items"]], got["more"]) == (moments, True)
+    assert len(ask(demo, "/events?limit=2").json["items"]) == 2
+
+
 # Delays
 
 
@@ -405,10 +553,25 @@ def test_a_knob_that_makes_no_sense_gives_400(demo: DemoServer, query: str) -> N
     assert (got.status, bool(got.json["error"])) == (400, True)
 
 
-@pytest.mark.parametrize("path", ["/status/x", "/bytes/-1", "/drip?bytes=x", "/pages?page=0"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/status/x",
+        "/bytes/-1",
+        "/drip?bytes=x",
+        "/pages?page=0",
+        "/changing?every=0",
+        "/changing?every=often",
+        "/changing?etag=odd",
+        "/flapping?period=1us",
+        "/events?since=-1",
+        "/events?limit=0",
+    ],
+)
 def test_a_path_that_makes_no_sense_gives_400(demo: DemoServer, path: str) -> None:
     """A number in a page's own path or parameters is checked as knobs are."""
-    assert ask(demo, path).status == 400
+    got = ask(demo, path)
+    assert (got.status, bool(got.json["error"])) == (400, True)
 
 
 def test_counts_forget_the_oldest_keys() -> None:

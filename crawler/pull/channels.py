@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import smtplib
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from email.message import EmailMessage
+from email.utils import make_msgid, parseaddr
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -19,6 +23,7 @@ import requests
 
 from crawler.environment import expand_env, expand_files
 from crawler.errors import CrawlError, UsageError
+from crawler.exposition import plain
 from crawler.private_addresses import is_loopback_name
 from crawler.pull.job import AlertPlan
 
@@ -28,7 +33,10 @@ Alert = Mapping[str, Any]
 _COMMAND_S: Final = 30.0
 _NETWORK_S: Final = 10.0
 _SHOWN: Final = 200
+_TOLD_OF: Final = 4096
+"""Bytes of a program's last words that are looked at."""
 _PORTS: Final = {"smtp": 587, "smtps": 465}
+_PLACE: Final = re.compile(r"(?<!\$)\$\{[^{}]+\}")
 
 
 class ChannelError(CrawlError):
@@ -44,15 +52,9 @@ def channels_of(plan: AlertPlan) -> tuple[str, ...]:
 def check_channels(plan: AlertPlan) -> None:
     """Raise ``UsageError`` for what can be known to be wrong before anything is to be told."""
     if plan.webhook is not None:
-        url = urlsplit(_expanded(plan.webhook, "[alerts] webhook"))
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise UsageError("[alerts] webhook: it is no http or https URL")
+        _webhook(plan)
     if plan.smtp is not None:
-        url = urlsplit(_expanded(plan.smtp, "[alerts] smtp"))
-        if url.scheme not in _PORTS or not url.hostname or _port(url) is None:
-            raise UsageError(
-                "[alerts] smtp: give it as smtp://user:${PASSWORD}@host:587 or smtps://host"
-            )
+        _mail_server(plan)
     for word in plan.command:
         _expanded(word, "[alerts] command")
     for text in (plan.sender or "", *plan.receivers):
@@ -61,7 +63,12 @@ def check_channels(plan: AlertPlan) -> None:
 
 
 def send(channel: str, alert: Alert, plan: AlertPlan, folder: Path) -> None:
-    """Tell an alert through one channel; a program runs in ``folder``. Raises ``ChannelError``."""
+    """Tell an alert through one channel; a program runs in ``folder``. Raises ``ChannelError``.
+
+    A mail that some of its receivers got is told.
+    """
+    if channel not in channels_of(plan):
+        raise ChannelError(f"{channel}: the job does not tell alerts so any more")
     try:
         _SENDERS[channel](alert, plan, folder)
     except UsageError as exc:
@@ -72,28 +79,76 @@ def _expanded(text: str, where: str) -> str:
     return expand_env(expand_files(text, where), where)
 
 
+def _webhook(plan: AlertPlan) -> tuple[str, str]:
+    """Give a webhook's URL, and what may be told of it."""
+    text = _expanded(plan.webhook or "", "[alerts] webhook")
+    url = _split(text)
+    if url is None or url.scheme not in ("http", "https"):
+        raise UsageError("[alerts] webhook: it is no http or https URL")
+    return text, f"webhook {url.scheme}://{url.hostname}"
+
+
+def _mail_server(plan: AlertPlan) -> SplitResult:
+    url = _split(_expanded(plan.smtp or "", "[alerts] smtp"))
+    # A path is what a password leaves whose / ? or # was not percent-encoded.
+    if url is None or url.scheme not in _PORTS or url.path.strip("/") or url.query or url.fragment:
+        raise UsageError(
+            "[alerts] smtp: give it as smtp://user:${PASSWORD}@host:587 or smtps://host; "
+            "in the password / is %2F, @ is %40, # is %23, ? is %3F, % is %25"
+        )
+    return url
+
+
+def _split(text: str) -> SplitResult | None:
+    """Split a URL; None for what is none, or has no host or no possible port."""
+    try:
+        url = urlsplit(text)
+        return url if url.hostname and url.port != 0 else None
+    except ValueError:  # its words hold what was to be split
+        return None
+
+
 def _run(alert: Alert, plan: AlertPlan, folder: Path) -> None:
     """Run the program without a shell; it and what it started end when their time is over."""
     words = [_expanded(word, "[alerts] command") for word in plan.command]
     name = plan.command[0]
-    try:
-        process = subprocess.Popen(
-            words, cwd=folder, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise ChannelError(f"command {name}: cannot run it: {reason.lower()}") from None
-    with process:
+    with tempfile.TemporaryFile() as said:  # no pipe: what it leaves running may keep it open
         try:
-            _, said = process.communicate(_encoded(alert), timeout=_COMMAND_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise ChannelError(f"command {name}: not done within {_COMMAND_S:.0f} s") from None
-    if process.returncode:
-        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:_SHOWN]
-        raise ChannelError(f"command {name}: it ended with {process.returncode}: {last}")
+            process = subprocess.Popen(
+                words, cwd=folder, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
+            )  # fmt: skip
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or "it holds what no program can be given"
+            raise ChannelError(f"command {name}: cannot run it: {reason.lower()}") from None
+        with process:
+            try:
+                process.communicate(_encoded(alert), timeout=_COMMAND_S)
+            except subprocess.TimeoutExpired:
+                raise ChannelError(f"command {name}: not done within {_COMMAND_S:g} s") from None
+            finally:
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode:
+            size = said.seek(0, os.SEEK_END)
+            said.seek(max(0, size - _TOLD_OF))
+            last = _hidden(_last_line(said.read()), plan.command)[:_SHOWN]
+            raise ChannelError(f"command {name}: it ended with {process.returncode}: {last}")
+
+
+def _last_line(said: bytes) -> str:
+    return plain(said.decode("utf-8", "replace").strip().rpartition("\n")[2])
+
+
+def _hidden(text: str, words: tuple[str, ...]) -> str:
+    """Take out of a text whatever was filled into ``words``."""
+    for word in words:
+        for place in (word, *_PLACE.findall(word)):
+            value = _expanded(place, "[alerts] command")
+            if value and value != place:
+                text = text.replace(plain(value), "***")
+    return text
 
 
 def _encoded(alert: Alert) -> bytes:
@@ -102,41 +157,55 @@ def _encoded(alert: Alert) -> bytes:
 
 def _post(alert: Alert, plan: AlertPlan, _: Path) -> None:
     """POST the alert; ``text`` is what Slack's and Mattermost's webhooks show."""
-    url = _expanded(plan.webhook or "", "[alerts] webhook")
-    place = f"webhook at {urlsplit(url).hostname}"
-    body = _encoded({**alert, "text": alert["message"]})
-    headers = {"Content-Type": "application/json"}
+    url, place = _webhook(plan)
     try:
         reply = requests.post(
-            url, data=body, headers=headers, timeout=_NETWORK_S, allow_redirects=False
+            url,
+            data=_encoded({**alert, "text": alert["message"]}),
+            headers={"Content-Type": "application/json"},
+            timeout=_NETWORK_S,
+            allow_redirects=False,
+            stream=True,  # the answer's body is not waited for
         )
+    except requests.Timeout:
+        raise ChannelError(f"{place}: no answer within {_NETWORK_S:g} s") from None
     except requests.RequestException as exc:  # its words hold the URL
         raise ChannelError(f"{place}: {type(exc).__name__}") from None
+    reply.close()
     if reply.status_code >= 300:
         raise ChannelError(f"{place}: it answered {reply.status_code}")
 
 
 def _mail(alert: Alert, plan: AlertPlan, _: Path) -> None:
-    url = urlsplit(_expanded(plan.smtp or "", "[alerts] smtp"))
+    url = _mail_server(plan)
     try:
         with _server(url) as server:
             server.send_message(_message(alert, plan))
-    except (OSError, smtplib.SMTPException) as exc:
-        words = str(exc) if isinstance(exc, ssl.SSLError | TimeoutError) else type(exc).__name__
-        raise ChannelError(f"mail server {url.hostname}: {words}") from None
+    except (OSError, ValueError) as exc:  # ValueError: a password beyond ASCII
+        raise ChannelError(f"mail server {url.scheme}://{url.hostname}: {_why(exc)}") from None
+
+
+def _why(exc: Exception) -> str:
+    """Say why a mail was not sent, without the server's words: they may repeat ours."""
+    if isinstance(exc, smtplib.SMTPResponseException):
+        return f"{type(exc).__name__}, code {exc.smtp_code}"
+    if isinstance(exc, smtplib.SMTPException) or not isinstance(exc, OSError):
+        return type(exc).__name__
+    return exc.strerror or str(exc)
 
 
 @contextlib.contextmanager
 def _server(url: SplitResult) -> Iterator[smtplib.SMTP]:
     """Open a mail server, encrypted where it can be; a password goes no other way."""
-    host, port, context = url.hostname or "", _port(url) or 0, ssl.create_default_context()
-    if url.scheme == "smtps":
+    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
+    context = ssl.create_default_context()
+    encrypted = url.scheme == "smtps"
+    if encrypted:
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_NETWORK_S, context=context)
     else:
         server = smtplib.SMTP(host, port, timeout=_NETWORK_S)
     with server:
-        server.ehlo()
-        encrypted = url.scheme == "smtps"
+        server.ehlo_or_helo_if_needed()
         if not encrypted and server.has_extn("starttls"):
             server.starttls(context=context)
             encrypted = True
@@ -147,19 +216,14 @@ def _server(url: SplitResult) -> Iterator[smtplib.SMTP]:
         yield server
 
 
-def _port(url: SplitResult) -> int | None:
-    """Give a mail server's port, None for one that is none."""
-    try:
-        return url.port or _PORTS.get(url.scheme)
-    except ValueError:
-        return None
-
-
 def _message(alert: Alert, plan: AlertPlan) -> EmailMessage:
-    mail = EmailMessage()
-    mail["From"], mail["To"] = plan.sender, ", ".join(plan.receivers)
+    mail, sender = EmailMessage(), plan.sender or ""
+    mail["From"], mail["To"] = sender, ", ".join(plan.receivers)
     subject = f"[crawl] {alert['state']}: {alert['message']}"
-    mail["Subject"] = " ".join(subject.split())[:_SHOWN]
+    mail["Subject"] = plain(" ".join(subject.split()))[:_SHOWN]
+    mail["Date"] = datetime.fromisoformat(alert["at"])
+    mail["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or "localhost")
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
     facts = "".join(f"{name}: {value}\n" for name, value in alert.items() if name != "message")
     mail.set_content(f"{alert['message']}\n\n{facts}".encode("utf-8", "replace").decode())
     return mail

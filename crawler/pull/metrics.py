@@ -1,20 +1,24 @@
 """A job's figures as an OpenMetrics text, for node_exporter's textfile collector and the page.
 
 Gauges only: that collector reads Prometheus' own text format, which knows no ``info``. At most
-``MOST_TARGETS`` targets of a job have series, those that fail first.
+``MOST_TARGETS`` targets of a job have series, those that fail first, and ``MOST_ALERTS`` alerts,
+those that fire longest. No two samples have the same labels: a collector would refuse them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from crawler.exposition import Labels, head, sample
+from crawler.exposition import Labels, head, plain, sample
 from crawler.files import write_whole
 from crawler.pull.overview import JobView, TargetView
 
 MOST_TARGETS: Final = 500
+MOST_ALERTS: Final = 500
+
+_Values = Iterable[tuple[Labels, float | None]]
 
 
 class Figure(NamedTuple):
@@ -27,42 +31,42 @@ class Figure(NamedTuple):
 
 
 def figures_of(views: Sequence[JobView]) -> Iterator[Figure]:
-    """Yield all gauges that have a value."""
-    for name, unit, told, values in _job_figures(views):
-        if values:
-            yield Figure(f"crawl_pull_{name}", unit, told, values)
-    targets = [
-        ({"job": view.name, "target": _named(target)}, target)
-        for view in views
-        for target in sorted(view.targets, key=lambda each: -each.failures)[:MOST_TARGETS]
-    ]
-    for name, unit, told in _TARGET_FIGURES:
-        of = [(labels, _value(target, name)) for labels, target in targets]
-        known = tuple((labels, value) for labels, value in of if value is not None)
+    """Yield all gauges that have a value; labels are printable."""
+    for name, unit, told, values in (*_job_figures(views), *_target_figures(views)):
+        known = _known(values)
         if known:
             yield Figure(f"crawl_pull_{name}", unit, told, known)
 
 
-_Row = tuple[str, str, str, tuple[tuple[Labels, float], ...]]
+def _known(values: _Values) -> tuple[tuple[Labels, float], ...]:
+    """Leave out what has no value, and all but the first of those that are called the same."""
+    found = dict[tuple[tuple[str, str], ...], float]()
+    for labels, value in values:
+        if value is not None:
+            found.setdefault(tuple((key, plain(text)) for key, text in labels.items()), value)
+    return tuple((dict(labels), value) for labels, value in found.items())
+
+
+_Row = tuple[str, str, str, _Values]
 
 
 def _job_figures(views: Sequence[JobView]) -> Iterator[_Row]:
     made = [(view, view.last) for view in views if view.last is not None]
-    begun = tuple((_job(view), last.started) for view, last in made)
-    could = tuple((_job(view), float(last.error is None)) for view, last in made)
-    took = tuple((_job(v), last.ended - last.started) for v, last in made if last.error is None)
-    asked = tuple(
+    begun = [(_job(view), last.started) for view, last in made]
+    could = [(_job(view), float(last.error is None)) for view, last in made]
+    took = [(_job(v), last.ended - last.started) for v, last in made if last.error is None]
+    asked = [
         ({**_job(view), "outcome": outcome}, float(getattr(last, outcome)))
         for view, last in made
         if last.error is None
         for outcome in ("changed", "unchanged", "failed")
-    )
-    coming = tuple((_job(v), v.next_at) for v in views if v.next_at is not None)
-    firing = tuple(
+    ]
+    firing = [
         ({**_job(v), "rule": alert.rule, "subject": alert.subject}, 1.0)
         for v in views
-        for alert in v.alerts
-    )
+        for alert in v.alerts[:MOST_ALERTS]  # they are in the order of their beginning
+    ]
+    coming = [(_job(view), view.next_at) for view in views]
     yield "last_run_timestamp_seconds", "seconds", "When the last pull began, Unix time.", begun
     yield "last_run_made", "", "1 if the last pull could be made.", could
     yield "last_run_seconds", "seconds", "How long the last pull took.", took
@@ -71,29 +75,50 @@ def _job_figures(views: Sequence[JobView]) -> Iterator[_Row]:
     yield "alert", "", "1 for each alert that is firing.", firing
 
 
-_TARGET_FIGURES: Final = (
-    ("last_success_timestamp_seconds", "seconds", "When a target last went well, Unix time."),
-    ("last_change_timestamp_seconds", "seconds", "When a target last changed, Unix time."),
-    ("failures", "", "Failures in a row."),
-    ("latency_seconds", "seconds", "Latency of the last success."),
-    ("latency_p95_seconds", "seconds", "95th percentile of the last successes."),
-    ("latency_baseline_p95_seconds", "seconds", "95th percentile of those before."),
-    ("versions", "", "Versions that are kept."),
+def _target_figures(views: Sequence[JobView]) -> Iterator[_Row]:
+    targets = [
+        ({**_job(view), "target": _named(target)}, target)
+        for view in views
+        for target in sorted(view.targets, key=lambda each: -each.failures)[:MOST_TARGETS]
+    ]
+    for name, unit, told, value in _TARGET_FIGURES:
+        yield name, unit, told, [(labels, value(target)) for labels, target in targets]
+
+
+_TARGET_FIGURES: Final[tuple[tuple[str, str, str, Callable[[TargetView], float | None]], ...]] = (
+    (
+        "last_success_timestamp_seconds",
+        "seconds",
+        "When a target last went well, Unix time.",
+        lambda target: target.succeeded_at,
+    ),
+    (
+        "last_change_timestamp_seconds",
+        "seconds",
+        "When a target last changed, Unix time.",
+        lambda target: target.changed_at,
+    ),
+    ("failures", "", "Failures in a row.", lambda target: float(target.failures)),
+    (
+        "latency_seconds",
+        "seconds",
+        "Latency of the last success.",
+        lambda target: _seconds(target.latencies_ms[-1] if target.latencies_ms else None),
+    ),
+    (
+        "latency_p95_seconds",
+        "seconds",
+        "95th percentile of the last successes.",
+        lambda target: _seconds(target.p95_ms),
+    ),
+    (
+        "latency_baseline_p95_seconds",
+        "seconds",
+        "95th percentile of those before.",
+        lambda target: _seconds(target.baseline_p95_ms),
+    ),
+    ("versions", "", "Versions that are kept.", lambda target: float(target.versions)),
 )
-
-
-def _value(target: TargetView, name: str) -> float | None:
-    times = target.latencies_ms
-    values = {
-        "last_success_timestamp_seconds": target.succeeded_at,
-        "last_change_timestamp_seconds": target.changed_at,
-        "failures": float(target.failures),
-        "latency_seconds": _seconds(times[-1] if times else None),
-        "latency_p95_seconds": _seconds(target.p95_ms),
-        "latency_baseline_p95_seconds": _seconds(target.baseline_p95_ms),
-        "versions": float(target.versions),
-    }
-    return values[name]
 
 
 def _seconds(value_ms: float | None) -> float | None:

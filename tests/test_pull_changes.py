@@ -55,6 +55,18 @@ def test_a_change_is_a_version_with_its_diff(site: Site, tmp_path: Path) -> None
     assert job.state("SELECT added, removed FROM version ORDER BY at") == [(None, None), (2, 2)]
 
 
+def test_what_is_ignored_is_no_part_of_a_diff(site: Site, tmp_path: Path) -> None:
+    """A unified diff is to be read: only what counts stands in it."""
+    site.page("/prices", JSON_A)
+    job = _job(tmp_path, site, '[store]\nignore = ["$.generated_at"]')
+    job.pull()
+    site.page("/prices", JSON_B)
+    job.pull()
+    [diff] = job.diffs()
+    assert "generated_at" not in diff
+    assert '+  "price": 2' in diff
+
+
 def test_a_json_diff_is_a_json_patch(site: Site, tmp_path: Path) -> None:
     """diff = "json" gives RFC 6902, which programs can apply."""
     import jsonpatch

@@ -208,7 +208,8 @@ class Commit:
             return None
         kind = "application/json" if known.kind == "json" else None
         before = SavedBody("", 0, "", None, kind, "", (), old)
-        return diff_of(read_content(before, ()), content, self._job.store.diff)
+        old_content = read_content(before, self._job.store.ignore)
+        return diff_of(old_content, content, self._job.store.diff)
 
     def _conclude(self, group: _Group | None) -> None:
         """End a target: its cursor moves on, and pages that are no more leave ``latest/``."""

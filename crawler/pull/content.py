@@ -23,7 +23,8 @@ ContentKind = Literal["json", "text", "binary", "empty"]
 class Content:
     """A body that was read: ``kind`` and ``digest`` tell whether it changed.
 
-    ``value`` is what JSON holds, None of another kind; ``ending`` the extension of its file.
+    ``value`` is what JSON holds, None of another kind, ``compared`` the same without what is
+    ignored; ``ending`` the extension of its file.
     """
 
     kind: ContentKind
@@ -31,6 +32,7 @@ class Content:
     data: bytes
     ending: str
     value: Any = None
+    compared: Any = None
 
 
 def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
@@ -41,7 +43,10 @@ def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
     if _says_json(body.content_type) or data.lstrip()[:1] in (b"{", b"["):
         try:
             value = decode_row(data)
-            return Content("json", _digest(value, ignore), data, ".json", value)
+            compared = value
+            for path in ignore:
+                compared = path.without(compared)
+            return Content("json", _digest(compared), data, ".json", value, compared)
         except (ValueError, RecursionError):  # nested too deeply: compared as a text
             pass
     kind: ContentKind = "text" if _is_text(data) else "binary"
@@ -63,9 +68,7 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _digest(value: Any, ignore: tuple[JsonPath, ...]) -> str:  # noqa: ANN401 - whatever JSON holds
-    for path in ignore:
-        value = path.without(value)
+def _digest(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 

@@ -51,10 +51,10 @@ def diff_of(old: Content, new: Content, form: DiffForm) -> Diff | None:
 
 
 def _lines(content: Content) -> Iterator[str]:
-    """Give the lines of a text; of JSON those of its tidy form, so that a change is a line."""
+    """Give the lines of a text; of JSON those of its tidy form, without what is ignored."""
     if content.kind != "json":
         return iter(content.data.decode("utf-8", "replace").splitlines())
-    tidy = json.dumps(content.value, indent=2, sort_keys=True, ensure_ascii=False)
+    tidy = json.dumps(content.compared, indent=2, sort_keys=True, ensure_ascii=False)
     return iter(tidy.splitlines())
 
 

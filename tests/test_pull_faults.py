@@ -8,6 +8,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,8 +210,10 @@ def test_two_pulls_at_once(site: Site, tmp_path: Path) -> None:
     """The second says who holds the job and since when; or waits; or ends with 0."""
     job = _job(tmp_path, site)
 
+    answer = threading.Event()
+
     def slow(*_: Any) -> Reply:
-        time.sleep(3.0)
+        answer.wait(20)
         return Reply({"a": 1})
 
     site.pages["/a"] = slow
@@ -223,6 +226,7 @@ def test_two_pulls_at_once(site: Site, tmp_path: Path) -> None:
         command("pull", "--skip-if-running", job.path), capture_output=True, text=True
     )
     waited = _spawn(job, "--wait")
+    answer.set()
     assert second.returncode == 4
     assert f"process {first.pid}, since 20" in second.stderr
     assert skipped.returncode == 0

@@ -83,6 +83,8 @@ def moment_text(moment_s: float | None, now_s: float) -> str:
     if moment_s is None:
         return _NONE
     away_s = abs(moment_s - now_s)
+    if away_s < 0.5:
+        return "now"
     if away_s >= 86_400:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment_s))
     size = (

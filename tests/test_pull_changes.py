@@ -390,3 +390,23 @@ def test_a_list_with_a_template_and_a_date(site: Site, tmp_path: Path) -> None:
     assert job.pull() == 0
     assert sorted(each.path for each in site.asked) == [f"/x/{day}", f"/y/{day}"]
     assert [r["target"].endswith("/{today:%Y-%m-%d}") for r in job.records()] == [True, True]
+
+
+def test_a_folder_of_jobs_is_pulled_one_after_another(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that cannot be pulled, or fails, keeps no other from its turn; the worst code counts."""
+    site.page("/prices", JSON_A)
+    jobs = [
+        PulledJob(tmp_path, f'[targets]\nlist = ["{site.url}{path}"]\n', name=name)
+        for name, path in (("a", "/none"), ("c", "/prices"))
+    ]
+    (tmp_path / "b.toml").write_text("nonsense = 1")
+    from crawler.cli import main
+
+    assert main(["pull", str(tmp_path)]) == 2
+    assert [job.outcomes() for job in jobs] == [["failed"], ["changed"]]
+    assert "b.toml: nonsense" in capsys.readouterr().err
+    (tmp_path / "b.toml").unlink()
+    assert main(["pull", "--quiet", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith("a: 1 asked: 0 changed, 0 unchanged, 1 failed")

@@ -91,7 +91,11 @@ class JobRequests:
     def open(self) -> Iterator[TargetList]:
         """Open the targets; raises ``CrawlError`` as ``crawl run`` does."""
         with contextlib.ExitStack() as opened:
-            yield opened.enter_context(open_list(self.options, self.settings, opened, self.warn))
+            try:
+                listed = open_list(self.options, self.settings, opened, self.warn)
+            except UsageError as exc:
+                raise UsageError(_placed(str(exc))) from None
+            yield opened.enter_context(listed)
 
 
 def read_requests(file: JobFile, warn: Callable[[str], None]) -> JobRequests:

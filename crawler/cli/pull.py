@@ -152,7 +152,8 @@ def _tell(job: PullJob, state: State, pulled: Pulled, *, asked: bool) -> bool:
     found = [*broken, *findings(job, state, pulled.committed)]
     note(job, state, found, run.id, run.ended, asked=asked)
     deliver(job, state, warn)
-    _export(job, view_of(job, state, next_at=_next_at(job, run.started)))
+    if job.textfile is not None or job.otlp is not None:
+        _export(job, view_of(job, state, next_at=_next_at(job, run.started)))
     for each in broken:
         if each.firing:
             warn(each.message)

@@ -39,7 +39,7 @@ SECTIONS: Final[Mapping[str, tuple[Key, ...]]] = {
         Key(
             "timezone",
             "text",
-            "The time zone of schedule, {today}, {yesterday} and {now}.",
+            "The time zone of schedule, {today} and {yesterday}.",
             '"Europe/Berlin"',
         ),
         Key("jitter", "duration", "Wait up to so long after each moment, drawn anew.", '"30s"'),

@@ -21,6 +21,8 @@ _WIDTH: Final = 120
 _HEIGHT: Final = 24
 _HEADINGS: Final = ("Target", "State", "Success", "Change", "p95", "Baseline", "Latency", "Kept")
 _DIFF_LINES: Final = 5000
+_MOST_TARGETS: Final = 500
+"""Targets of a job that are shown, those that fail first."""
 
 
 def jobs_page(views: Sequence[JobView], now_s: float) -> str:
@@ -109,8 +111,10 @@ def _targets(view: JobView, now_s: float) -> Markup:
     if not view.targets:
         return Markup("")
     head = "".join(f'<th scope="col">{name}</th>' for name in _HEADINGS)
-    rows = joined(_target(target, now_s) for target in view.targets)
-    name = escaped(f"Targets of {view.name}")
+    shown = sorted(view.targets, key=lambda each: -each.failures)[:_MOST_TARGETS]
+    rows = joined(_target(target, now_s) for target in shown)
+    more = len(view.targets) - len(shown)
+    name = escaped(f"Targets of {view.name}" + (f", {more:,} more are in /api" if more else ""))
     return Markup(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n'
         f"<table><caption>{name}</caption>\n<thead><tr>{head}</tr></thead>\n"

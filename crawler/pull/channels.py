@@ -189,7 +189,7 @@ def _why(exc: Exception) -> str:
     """Say why a mail was not sent, without the server's words: they may repeat ours."""
     if isinstance(exc, smtplib.SMTPResponseException):
         return f"{type(exc).__name__}, code {exc.smtp_code}"
-    if isinstance(exc, smtplib.SMTPException) or not isinstance(exc, OSError):
+    if isinstance(exc, smtplib.SMTPRecipientsRefused) or not isinstance(exc, OSError):
         return type(exc).__name__
     return exc.strerror or str(exc)
 

@@ -23,9 +23,9 @@ class OtlpError(CrawlError):
 def push(endpoint: str, view: JobView) -> None:
     """Send a job's gauges to an endpoint, as http://host:4318/v1/metrics.
 
-    One request; a server that says it is busy, or hangs up, is asked again within 10 s. What the
-    libraries read of the environment holds (``OTEL_EXPORTER_OTLP_HEADERS``, ``OTEL_SERVICE_NAME``). Raises ``UsageError``
-    without the extra, ``OtlpError`` where they were not taken.
+    One request; a server that says it is busy, or hangs up, is asked again within 10 s. The
+    environment's ``OTEL_EXPORTER_OTLP_HEADERS``, ``OTEL_SERVICE_NAME`` and the like hold. Raises
+    ``UsageError`` without the extra, ``OtlpError`` where they were not taken.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter

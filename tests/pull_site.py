@@ -74,6 +74,10 @@ def _conditional(reply: Reply, headers: Mapping[str, str]) -> Reply:
     return Reply(b"", 304, reply.headers) if same else reply
 
 
+def _missing(_query: Mapping[str, list[str]], _headers: Mapping[str, str]) -> Reply:
+    return Reply(b"no such page", 404)
+
+
 @contextlib.contextmanager
 def serving() -> Iterator[Site]:
     """Serve a site on a free port of loopback."""
@@ -89,7 +93,7 @@ def serving() -> Iterator[Site]:
             asked = Asked(self.path, _lower(self.headers), time.time())
             site.asked.append(asked)
             url = urlsplit(self.path)
-            page = site.pages.get(url.path, lambda *_: Reply(b"no such page", 404))
+            page = site.pages.get(url.path, _missing)
             reply = page(parse_qs(url.query), asked.headers)
             asked.status = reply.status
             self.send_response(reply.status)

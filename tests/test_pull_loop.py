@@ -238,7 +238,7 @@ def test_an_alert_is_told_once_a_change_of_state(site: Site, tmp_path: Path) -> 
     """At the second failure in a row, not again at the third, and the recovery."""
     job = _alerting(tmp_path, site, "failures = 2")
     for status in (500, 500, 500, 200, 200, 500, 200):
-        site.pages["/a"] = lambda *_, status=status: Reply({"a": 1}, status)  # type: ignore[misc]
+        site.pages["/a"] = lambda *_, status=status: Reply({"a": 1}, status)
         job.pull()
     assert [(each["rule"], each["state"]) for each in _alerts(tmp_path)] == [
         ("failures", "firing"),

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from crawler.errors import UsageError
+from crawler.pull import serving
 from crawler.pull.baseline import drift
 from crawler.pull.metrics import to_metrics
 from crawler.pull.overview import AlertView, Change, JobView, TargetView
@@ -197,6 +198,7 @@ def test_only_loopback_s_own_names_are_answered(url: str) -> None:
     [
         (None, 401),
         ("Bearer t0ken", 200),
+        ("bearer t0ken", 200),
         ("Bearer wrong", 401),
         ("Bearer ", 401),
         ("Basic dXNlcjp0MGtlbg==", 200),
@@ -253,16 +255,58 @@ def test_a_view_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_stuck_clients_hold_up_nobody(url: str) -> None:
-    """Thirty that say nothing cost their threads only; the page is answered, the end comes."""
-    host, port = urlsplit(url).hostname, urlsplit(url).port
-    silent = [socket.create_connection((host, port)) for _ in range(30)]
+    """More than there are places for, idle, and some kept after a reply: the page is answered."""
+    at = (urlsplit(url).hostname, urlsplit(url).port)
+    silent = [socket.create_connection(at, timeout=5) for _ in range(80)]
+    for each in silent[::2]:
+        each.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     try:
         began = time.monotonic()
-        assert requests.get(url, timeout=5).status_code == 200
-        assert time.monotonic() - began < 3
+        for _ in range(5):
+            assert requests.get(url, timeout=5).status_code == 200
+        assert time.monotonic() - began < 4
     finally:
         for each in silent:
             each.close()
+
+
+def test_a_connection_ends_at_its_deadline(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is fed: a byte now and then keeps no thread for ever."""
+    monkeypatch.setattr(serving, "_DEADLINE_S", 1.0)
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=5) as raw:
+        began, ended = time.monotonic(), False
+        raw.sendall(b"GET / HTTP/1.1\r\n")
+        while not ended and time.monotonic() - began < 8:
+            try:
+                raw.sendall(b"X-Drip: 1\r\n")
+            except OSError:
+                ended = True
+            time.sleep(0.05)
+    assert ended
+    assert 0.9 < time.monotonic() - began < 6
+
+
+def test_a_bug_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Status 500 for the client, one line that names it and its place for whoever runs the loop."""
+
+    def broken() -> list[JobView]:
+        raise KeyError("no such thing")
+
+    with StatusServer(
+        "127.0.0.1:0", broken, token=None, metrics=to_metrics, healthy=lambda: True
+    ) as server:
+        assert requests.get(server.url, timeout=5).status_code == 500
+        assert requests.get(f"{server.url}healthz", timeout=5).status_code == 200
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert "KeyError: 'no such thing' (test_pull_page.py:" in said
+
+
+@pytest.mark.parametrize("token", ["", "  "])
+def test_an_empty_token_is_refused(token: str) -> None:
+    """It would guard nothing."""
+    with pytest.raises(UsageError, match="--token is empty"):
+        _serve([], token=token)
 
 
 @pytest.mark.parametrize("sent", [b"\0\n\n", b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"x" * 70_000])

@@ -44,9 +44,11 @@ def _tool(name: str) -> str:
 
 
 def _checked(command: list[str], **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, **options
+    )
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return f"{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -2,55 +2,48 @@
 
 GET and HEAD, nothing else; what is asked for is looked up among what the views tell, so no path
 leads out of a job's folder. On loopback only loopback's own names are answered: a page of another
-site whose name was pointed here (DNS rebinding) reads nothing. A client that is stuck costs a
-thread for ten seconds, of a few.
+site whose name was pointed here (DNS rebinding) reads nothing. A connection
+carries one request and ends at a deadline, so a client that is stuck costs a thread for moments.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hmac
-import json
 import re
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Final, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote, urlsplit
 
 from crawler.errors import UsageError
 from crawler.private_addresses import is_loopback_name
-from crawler.pull.overview import JobView
-from crawler.pull.page import diff_page, job_page, jobs_page
-from crawler.pull.view_values import view_value
+from crawler.pull.answers import TEXT, Answer, Answers, Metrics, Views
 
-Views = Callable[[], Sequence[JobView]]
-Metrics = Callable[[Sequence[JobView]], str]
-
-_HTML: Final = "text/html; charset=utf-8"
-_JSON: Final = "application/json"
-_TEXT: Final = "text/plain; charset=utf-8"
-_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})")
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 _TIMEOUT_S: Final = 10.0
+_DEADLINE_S: Final = 30.0
 _MOST_AT_ONCE: Final = 32
-_LARGEST_DIFF: Final = 5_000_000
+_MAKING_ROOM_S: Final = 1.0
+_BROKEN: Final = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n"
+    b"Connection: close\r\n\r\nthe page cannot be shown; the loop's messages say why\n"
+)
 _GUARDS: Final = (
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
-
-
-class _Answer(NamedTuple):
-    status: int
-    kind: str
-    body: str
 
 
 class StatusServer:
@@ -69,12 +62,14 @@ class StatusServer:
         healthy: Callable[[], bool],
     ) -> None:
         host, port = _host_and_port(address)
+        if token is not None and not token.strip():
+            raise UsageError("--token is empty, and would let nobody in; is its variable set?")
         if token is None and not is_loopback_name(host):
             raise UsageError(
                 f"--serve {address} is open to others: set a token with --token '${{PAGE_TOKEN}}'"
             )
         self._server = _listening(address, host, port)
-        self._server.answering = _Answering(views, metrics, healthy)
+        self._server.answers = Answers(views, metrics, healthy)
         self._server.token = token
         self._server.only_loopback = is_loopback_name(host)
         self._thread = threading.Thread(
@@ -101,24 +96,43 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 class _Server(ThreadingHTTPServer):
-    """A thread a connection, at most so many; none of them keeps the process from its end."""
+    """A thread a connection, at most so many; none of them keeps the process from its end.
+
+    A connection carries one request, and ends at its deadline, however slowly it is fed. Where all
+    places are taken the oldest connection gives up its own.
+    """
 
     daemon_threads = True
     block_on_close = False
-    answering: _Answering
+    answers: Answers
     token: str | None
     only_loopback: bool
 
     def __init__(self, family: socket.AddressFamily, at: Any) -> None:  # noqa: ANN401
         self.address_family = family
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self._open: dict[socket.socket, float] = {}
+        """Connections and the moments of their deadlines, oldest first."""
+        self._open_guard = threading.Lock()
         super().__init__(at, _Handler)
 
+    def service_actions(self) -> None:
+        """End connections past their deadlines; called between accepts."""
+        with self._open_guard:
+            late = [each for each, until_s in self._open.items() if until_s < time.monotonic()]
+            for connection in late:
+                _hang_up(connection)
+
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        if not self._places.acquire(blocking=False):
+            with self._open_guard:
+                _hang_up(next(iter(self._open)))
+            if not self._places.acquire(timeout=_MAKING_ROOM_S):
+                self.shutdown_request(request)
+                return
+        with self._open_guard:
+            self._open[request] = time.monotonic() + _DEADLINE_S
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         try:
@@ -126,8 +140,27 @@ class _Server(ThreadingHTTPServer):
         finally:
             self._places.release()
 
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        with self._open_guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """A client that left is nobody's error."""
+        """Tell of a bug, to the client too; one that left, or was slow, is nobody's error."""
+        exc = sys.exception()
+        if exc is None or isinstance(exc, OSError):
+            return
+        where = traceback.extract_tb(exc.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        print(f"crawl: status page: {type(exc).__name__}: {exc} ({place})", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            request.sendall(_BROKEN)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Wake the thread that waits for a client: its connection has ended."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _listening(address: str, host: str, port: int) -> _Server:
@@ -137,64 +170,6 @@ def _listening(address: str, host: str, port: int) -> _Server:
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         raise UsageError(f"--serve {address}: {reason}; give another address or port") from None
-
-
-class _Answering:
-    """From a path to what is to be answered."""
-
-    def __init__(self, views: Views, metrics: Metrics, healthy: Callable[[], bool]) -> None:
-        self._views = views
-        self._metrics = metrics
-        self._healthy = healthy
-
-    def health(self) -> _Answer:
-        return _Answer(200, _TEXT, "ok\n") if self._healthy() else _Answer(503, _TEXT, "stuck\n")
-
-    def of(self, path: str) -> _Answer:
-        views = self._views()
-        if path == "/":
-            return _Answer(200, _HTML, jobs_page(views, time.time()))
-        if path == "/metrics":
-            return _Answer(200, _METRICS, self._metrics(views))
-        if path == "/api":
-            return _json([view_value(view) for view in views])
-        kind, _, rest = path.lstrip("/").partition("/jobs/")
-        if kind == "api":
-            kind, rest = "api", rest
-        elif path.startswith("/jobs/"):
-            kind, rest = "jobs", path.removeprefix("/jobs/")
-        name, _, inner = rest.partition("/")
-        view = next((view for view in views if view.name == name), None)
-        if view is None or kind not in ("api", "jobs"):
-            return _not_found()
-        if not inner:
-            return (
-                _json(view_value(view))
-                if kind == "api"
-                else _Answer(200, _HTML, job_page(view, time.time()))
-            )
-        return _diff(view, inner.removeprefix("diffs/")) if kind == "jobs" else _not_found()
-
-
-def _diff(view: JobView, place: str) -> _Answer:
-    """Answer a diff that the view's changes name, nothing else."""
-    for change in view.changes:
-        if change.diff is not None and change.diff.relative_to(view.folder).as_posix() == place:
-            try:
-                with change.diff.open("rb") as file:
-                    text = file.read(_LARGEST_DIFF).decode("utf-8", "replace")
-            except OSError:
-                return _not_found()
-            return _Answer(200, _HTML, diff_page(view, change, text))
-    return _not_found()
-
-
-def _json(value: object) -> _Answer:
-    return _Answer(200, _JSON, json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _not_found() -> _Answer:
-    return _Answer(404, _TEXT, "there is no such page; / shows all jobs\n")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -215,22 +190,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any other method there may be
         if name.startswith("do_"):
-            refusal = _Answer(405, _TEXT, "this page can only be read\n")
-            return lambda: self._send(refusal, with_body=True, more=self._ALLOWED, close=True)
+            refusal = Answer(405, TEXT, "this page can only be read\n")
+            return lambda: self._send(refusal, with_body=True, more=self._ALLOWED)
         raise AttributeError(name)
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         if self.server.only_loopback and not self._names_loopback():
-            self._send(_Answer(421, _TEXT, "ask for 127.0.0.1 or localhost\n"), with_body=with_body)
+            self._send(Answer(421, TEXT, "ask for 127.0.0.1 or localhost\n"), with_body=with_body)
         elif path == "/healthz":
-            self._send(self.server.answering.health(), with_body=with_body)
+            self._send(self.server.answers.health(), with_body=with_body)
         elif not self._is_allowed():
             asking = (("WWW-Authenticate", 'Basic realm="crawl pull", charset="UTF-8"'),)
-            refusal = _Answer(401, _TEXT, "a token is needed\n")
+            refusal = Answer(401, TEXT, "a token is needed\n")
             self._send(refusal, with_body=with_body, more=asking)
         else:
-            self._send(self.server.answering.of(path), with_body=with_body)
+            self._send(self.server.answers.of(path), with_body=with_body)
 
     def _names_loopback(self) -> bool:
         match = _HOST.fullmatch(self.headers.get("Host", ""))
@@ -241,23 +216,18 @@ class _Handler(BaseHTTPRequestHandler):
         if token is None:
             return True
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                pair = base64.b64decode(given, validate=True)
-            except binascii.Error:
-                return False
-            given_bytes = pair.partition(b":")[2]
-        else:
-            given_bytes = given.strip().encode("utf-8", "replace") if scheme == "Bearer" else b""
-        return hmac.compare_digest(given_bytes, token.encode())
+        if scheme.lower() == "bearer":
+            return hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
+        if scheme.lower() != "basic":
+            return False
+        try:
+            pair = base64.b64decode(given, validate=True)
+        except binascii.Error:
+            return False
+        return hmac.compare_digest(pair.partition(b":")[2], token.encode())
 
     def _send(
-        self,
-        answer: _Answer,
-        *,
-        with_body: bool,
-        more: Sequence[tuple[str, str]] = (),
-        close: bool = False,
+        self, answer: Answer, *, with_body: bool, more: Sequence[tuple[str, str]] = ()
     ) -> None:
         body = answer.body.encode("utf-8", "replace")
         self.send_response(answer.status)
@@ -265,8 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(body)))
-        if close:  # the request's body was not read
-            self.send_header("Connection", "close")
+        self.send_header("Connection", "close")
         self.end_headers()
         if with_body:
             self.wfile.write(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import resource
 import secrets
 import threading
@@ -94,19 +95,15 @@ class Job:
 
 
 class _Import(threading.Thread):
-    """Imports what counts (numpy) and makes tables (pandas) while the workers are at work."""
+    """Imports what counts (numpy) while the workers are at work."""
 
-    def __init__(self, *, tables: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._tables = tables
         self.cpu_s = 0.0
 
     def run(self) -> None:
         """Import, and note the CPU time that it took: it is no part of the crawling."""
-        from crawler.summary import load_pandas
-
-        if self._tables:
-            load_pandas()
+        importlib.import_module("crawler.summary")
         self.cpu_s = time.thread_time()
 
 
@@ -124,7 +121,7 @@ class Crawling:
         self._stop_grace_s: float | None = None
         self._summary: Summary | None = None
         self._summing = job.tables or job.live
-        self._importing = _Import(tables=job.tables)
+        self._importing = _Import()
         self.counts = Counts()
         self.failed_before = 0
         self._cleanup = contextlib.ExitStack()

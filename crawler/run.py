@@ -57,8 +57,8 @@ class Run:
         return bodies_of_run(self.log, self.id)
 
     def frame(self) -> pd.DataFrame:
-        """Give a row a record, in input order; see ``summary.records_frame`` for the dtypes."""
-        from crawler.summary import records_frame
+        """Give a row a record, in input order; see ``frames.records_frame`` for the dtypes."""
+        from crawler.frames import records_frame
 
         return records_frame(self.records())
 

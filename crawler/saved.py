@@ -35,7 +35,7 @@ class SavedRun:
 
     def frame(self) -> pd.DataFrame:
         """Give a row a record, as ``Run.frame`` does."""
-        from crawler.summary import records_frame
+        from crawler.frames import records_frame
 
         return records_frame(self.records())
 

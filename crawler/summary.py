@@ -4,21 +4,17 @@
 a thousand at a time, so that a batch costs the parent 0.1 us a record and memory is bounded by the
 number of groups. ``finish`` then makes ``Results``, the frozen value that reports are made from.
 Latency is that of successes only; a failure is counted, and never improves a percentile.
-
-pandas is imported when a table is first made, not before: it takes some 0.4 s, which a run
-can hide behind its first requests by calling ``load_pandas`` in a thread.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from crawler.frames import Table
 from crawler.histogram import BufferedHistogram, Histogram, supported
-from crawler.record import RECORD_FIELDS, Record
 from crawler.samples import OTHER, PHASES, Failures, GroupNames, Live, RunClock, Samples
 
 if TYPE_CHECKING:
@@ -57,16 +53,6 @@ _ERRORS: Final[_Columns] = {
     **dict.fromkeys(("mean_ms", "max_ms"), "float64"),
     **dict.fromkeys(("example_url", "example_detail"), "string"),
 }
-_RECORD_DTYPES: Final[_Columns] = {
-    **dict.fromkeys(("seq", "bytes", "attempts"), "int64"),
-    "status": "Int64",
-    "reused": "bool",
-}
-
-
-def load_pandas() -> None:
-    """Import pandas now; to be called in a thread while there is something else to wait for."""
-    importlib.import_module("pandas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """All tables of one run.
+    """All tables of one run; a frame is made anew, and pandas imported, when it is asked for.
 
     - ``frame``: a row a group, most requests first, ``(other)`` after them, ``total`` last; the
       index is named as ``group_by``. Columns: requests, ok, failed, rate_per_s, ``LATENCIES`` (NaN
@@ -114,18 +100,39 @@ class Results:
     group_by: str
     clock: RunClock
     health: Health
-    frame: pd.DataFrame
-    unsupported: pd.DataFrame
-    phases: pd.DataFrame
-    errors: pd.DataFrame
+    groups: Table = field(repr=False)
+    marks: Table = field(repr=False)
+    phase_table: Table = field(repr=False)
+    error_table: Table = field(repr=False)
     statuses: dict[int, int]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row a group and ``total``, as above."""
+        return self.groups.frame()
+
+    @property
+    def unsupported(self) -> pd.DataFrame:
+        """The percentiles of the same rows that too few successes support."""
+        return self.marks.frame()
+
+    @property
+    def phases(self) -> pd.DataFrame:
+        """A row a phase of opening a connection and of its first reply."""
+        return self.phase_table.frame()
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """A row a class of errors."""
+        return self.error_table.frame()
 
     def rows(self) -> list[Row]:
         """The rows of ``frame`` for reports, ``total`` last."""
-        flags = [marks for _, marks in plain_rows(self.unsupported)]
         return [
             Row(name, figures, tuple(column for column in PERCENTILES if marks[column]))
-            for (name, figures), marks in zip(plain_rows(self.frame), flags, strict=True)
+            for (name, figures), (_, marks) in zip(
+                self.groups.rows(), self.marks.rows(), strict=True
+            )
         ]
 
 
@@ -212,10 +219,10 @@ class Summary:
             group_by=title,
             clock=clock,
             health=self._health(clock),
-            frame=_table(rows, self._total.row(wall_s), title, _FRAME),
-            unsupported=_table(flags, _unsupported(self._total.ok), title, _FLAGS),
-            phases=_table(phases, None, "phase", _PHASES),
-            errors=_table({name: _error_row(f) for name, f in errors}, None, "error", _ERRORS),
+            groups=_table(rows, self._total.row(wall_s), title, _FRAME),
+            marks=_table(flags, _unsupported(self._total.ok), title, _FLAGS),
+            phase_table=_table(phases, None, "phase", _PHASES),
+            error_table=_table({name: _error_row(f) for name, f in errors}, None, "error", _ERRORS),
             statuses=dict(sorted(self._statuses.items())),
         )
 
@@ -247,61 +254,9 @@ def _table(
     last: Sequence[object] | None,
     title: str,
     columns: _Columns,
-) -> pd.DataFrame:
-    """A frame of ``rows`` by name, and a ``last`` one named ``total``."""
-    import pandas as pd
-
-    names, values = [*rows], [*rows.values()]
+) -> Table:
+    """A table of ``rows`` by name, and a ``last`` one named ``total``."""
+    names, values = (*rows,), (*rows.values(),)
     if last is not None:
-        names.append(TOTAL)
-        values.append(last)
-    index = pd.Index(names, dtype="string", name=title)
-    return pd.DataFrame(values, index=index, columns=list(columns)).astype(columns)
-
-
-def plain_rows(table: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of a table of ``Results`` as names and plain values, for what knows no pandas."""
-    rows = [{str(column): v for column, v in row.items()} for row in table.to_dict("records")]
-    return list(zip(map(str, table.index), rows, strict=True))
-
-
-def records_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A table of records in input order (by seq): a column for each field, then those carried.
-
-    Text is ``string``, ``status`` ``Int64``, ``started`` a time in UTC, ``*_ms`` ``float64``,
-    other whole numbers ``int64``, ``reused`` ``bool``; the same for no records at all. A carried
-    column that bears the name of a field of ours is left out.
-    """
-    import pandas as pd
-
-    rows = sorted(records, key=lambda record: record.seq)
-    values = list(zip(*rows, strict=True)) or [()] * len(Record._fields)
-    columns: dict[str, pd.Series] = {}
-    for name, column in zip(RECORD_FIELDS, values, strict=False):
-        columns[name] = _column(column, _RECORD_DTYPES.get(name) or _dtype(name))
-    started = pd.to_datetime(columns["started"], utc=True, format="ISO8601", errors="coerce")
-    columns["started"] = started.astype("datetime64[us, UTC]")
-    carried = values[-1]
-    for name in dict.fromkeys(name for fields in carried for name in fields):
-        if name not in columns:
-            columns[name] = _column([fields.get(name) for fields in carried], "string")
-    return pd.DataFrame(columns)
-
-
-def _dtype(name: str) -> str:
-    return "float64" if name.endswith("_ms") else "string"
-
-
-def _column(values: Sequence[object], dtype: str) -> pd.Series:
-    import pandas as pd
-
-    try:
-        return pd.Series(values, dtype=dtype)
-    except UnicodeEncodeError:  # a lone surrogate, which the log escapes in the same way
-        return pd.Series([_escaped(value) for value in values], dtype=dtype)
-
-
-def _escaped(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
+        names, values = (*names, TOTAL), (*values, last)
+    return Table(title, columns, names, values)

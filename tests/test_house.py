@@ -105,6 +105,7 @@ FLOORS: Final[dict[str, float]] = {
     "pieces.py": 0.1,
     "urls.py": 0.1,
     "lists.py": 0.1,
+    "frames.py": 0.1,
     "histogram.py": 0.1,
     "intervals.py": 0.2,
     "blocks.py": 0.2,
@@ -260,7 +261,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "tenacity": ("retry.py",),
     "tqdm": ("progress.py",),
-    "pandas": ("summary.py",),
+    "pandas": ("frames.py",),
     "numpy": (
         "summary.py",
         "histogram.py",

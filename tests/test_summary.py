@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.frames import records_frame
 from crawler.record import RECORD_FIELDS, Record
 from crawler.samples import OTHER, GroupNames, RunClock, Samples
 from crawler.summary import (
@@ -21,8 +22,6 @@ from crawler.summary import (
     TOTAL,
     Results,
     Summary,
-    load_pandas,
-    records_frame,
 )
 
 CLOCK = RunClock(wall_s=2.0, cpu_s=1.0, cores=2)
@@ -200,16 +199,17 @@ def test_adding_is_cheap_for_the_parent() -> None:
     assert batched < single / 2
 
 
-def test_pandas_waits_until_it_is_needed() -> None:
-    """Gathering imports no pandas; ``load_pandas`` does, ahead of the first table."""
+def test_only_a_frame_imports_pandas() -> None:
+    """Gathering, finishing and printing do not: pandas' half a second would be a run's."""
     code = (
-        "import sys, crawler.summary as s, crawler.report.text\n"
-        "s.Summary('endpoint').live(); print('pandas' in sys.modules)\n"
-        "s.load_pandas(); print('pandas' in sys.modules)"
+        "import sys, crawler.summary as s, crawler.report.text as t, crawler.report.machine as m\n"
+        "from crawler.samples import RunClock\n"
+        "results = s.Summary('endpoint').finish(RunClock(1.0, 0.1, 2, 0.1))\n"
+        "t.render(results), m.to_json(results), m.to_csv(results)\n"
+        "print('pandas' in sys.modules); results.frame; print('pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
-    load_pandas()
 
 
 def test_records_are_framed_in_input_order() -> None:

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crawler.report.units import plain_number
-from crawler.summary import plain_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +34,8 @@ def to_json(results: Results) -> str:
         "wall_s": plain_number(results.clock.wall_s),
         "total": {key: value for key, value in total.items() if key != "name"},
         "groups": groups,
-        "phases": [{"phase": name} | _values(row) for name, row in plain_rows(results.phases)],
-        "errors": [{"error": name} | _values(row) for name, row in plain_rows(results.errors)],
+        "phases": [{"phase": name} | _values(row) for name, row in results.phase_table.rows()],
+        "errors": [{"error": name} | _values(row) for name, row in results.error_table.rows()],
         "statuses": {str(status): count for status, count in results.statuses.items()},
         "health": _values(asdict(results.health)) | {"saturated": results.health.saturated},
     }
@@ -51,7 +50,7 @@ def to_csv(results: Results) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([results.group_by, *results.frame.columns, "unsupported"])
+    writer.writerow([results.group_by, *results.groups.columns, "unsupported"])
     for row in results.rows():
         figures = _values(row.figures).values()
         writer.writerow([row.name, *figures, " ".join(row.unsupported)])

@@ -23,7 +23,7 @@ from crawler.report.units import (
     wall_text,
 )
 from crawler.samples import OTHER
-from crawler.summary import LATENCIES, plain_rows
+from crawler.summary import LATENCIES
 
 if TYPE_CHECKING:
     from crawler.summary import Health, Results, Row
@@ -135,7 +135,7 @@ def _scale(total: Row, shown: Sequence[Row], names: Sequence[str], width: int) -
 
 def _phases(results: Results, scale: TimeScale, width: int) -> list[str]:
     """The phases that took place: no TLS over plain HTTP, no DNS for an address."""
-    taken = {name: row for name, row in plain_rows(results.phases) if row["mean_ms"] > 0}
+    taken = {name: row for name, row in results.phase_table.rows() if row["mean_ms"] > 0}
     if not taken:
         return []
     scale = finer(scale, min(row["mean_ms"] for row in taken.values()))
@@ -151,7 +151,7 @@ def _phases(results: Results, scale: TimeScale, width: int) -> list[str]:
 def _errors(results: Results, width: int) -> list[str]:
     errors = [
         FailedClass(name, row["count"], row["example_url"], row["example_detail"])
-        for name, row in plain_rows(results.errors)
+        for name, row in results.error_table.rows()
     ]
     return error_lines(errors, width)
 

@@ -66,14 +66,14 @@ for round in range(rounds):
 """
 
 
-def test_fifty_runs_with_a_worker_killed(tmp_path, demo) -> None:
-    """kill -9 of one of 4 workers with a thousand in flight, at a random moment, 50 times."""
-    rounds, count = 50, 1500
+def test_runs_with_a_worker_killed(tmp_path, demo) -> None:
+    """kill -9 of one of 4 workers with a thousand in flight, at a random moment, many times."""
+    rounds, count = int(os.environ.get("CRAWL_TEST_KILLS", "16")), 1500
     script = KILLS.format(
         root=str(ROOT), seed=11, folder=str(tmp_path), demo=demo, rounds=rounds, count=count
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=110
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60 + rounds * 2
     )
     assert done.returncode == 0, done.stderr
     rows = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]

@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import hmac
+import itertools
 import re
 import socket
 import sys
@@ -104,6 +105,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # a SYN that finds no room in five comes again a second later
     answers: Answers
     token: str | None
     only_loopback: bool
@@ -126,7 +128,8 @@ class _Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         if not self._places.acquire(blocking=False):
             with self._open_guard:
-                _hang_up(next(iter(self._open)))
+                for oldest in itertools.islice(self._open, 1):
+                    _hang_up(oldest)
             if not self._places.acquire(timeout=_MAKING_ROOM_S):
                 self.shutdown_request(request)
                 return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from crawler.pull.state import State
 from tests.pull_site import PulledJob, Reply, Site, serving
 
 JSON_A = Reply({"price": 1, "generated_at": "10:00"}, headers={"ETag": '"a"'})
@@ -300,6 +303,24 @@ def _feed(site: Site, count: list[int], limit: int = 3) -> None:
 
 
 CURSOR = '[cursor]\nfrom = "max($.items[*].id)"\nparam = "since"\n[store]\nversions = "jsonl"\n'
+
+
+def test_a_clock_that_is_put_back_costs_no_version(site: Site, tmp_path: Path) -> None:
+    """What came last is newest, whatever its moment: it is kept, and told first."""
+    job = _job(tmp_path, site, "[store]\nkeep-versions = 2")
+    for price in (1, 2, 3):
+        site.page("/prices", Reply({"price": price}))
+        job.pull()
+        with contextlib.closing(sqlite3.connect(job.folder / "state.db")) as database, database:
+            for column in ("version SET at", "outcome SET at", "run SET started"):
+                table, _, name = column.split()
+                database.execute(f"UPDATE {table} SET {name} = {name} + 3600")
+    kept = [json.loads(path.read_bytes())["price"] for path in job.versions()]
+    assert kept == [2, 3]
+    with State.open(job.folder) as state:
+        [newest] = state.runs(most=1)
+        assert [each.run for each in state.versions(most=1)] == [newest.id]
+        assert [each.run for each in state.outcomes(1, 1)] == [newest.id]
 
 
 def test_a_cursor_goes_on_where_the_data_ends(site: Site, tmp_path: Path) -> None:

@@ -171,7 +171,12 @@ class Loop:
             self._start(path, now_s)
 
     def _nap_s(self) -> float:
-        """The wall clock may be put forward at any time, so no nap is long."""
+        """The wall clock may be put forward at any time, so no nap is long.
+
+        Where all places are taken only the end of a pull, which wakes the loop, makes room.
+        """
+        if len(self._running) >= self._at_once:
+            return _LONGEST_NAP_S
         return min(_LONGEST_NAP_S, max(0.01, self._table.wait_s(time.time())))
 
     def _heed_clock(self, now_s: float) -> None:

@@ -55,8 +55,7 @@ MIGRATIONS: Final = (
         detail TEXT,
         elapsed_ms REAL NOT NULL,
         PRIMARY KEY (target, run)
-    ) WITHOUT ROWID;
-    CREATE INDEX outcome_at ON outcome (target, at);
+    );
     CREATE TABLE version (
         target INTEGER NOT NULL REFERENCES target (id),
         run TEXT NOT NULL,
@@ -68,8 +67,7 @@ MIGRATIONS: Final = (
         added INTEGER,
         removed INTEGER,
         PRIMARY KEY (target, run)
-    ) WITHOUT ROWID;
-    CREATE INDEX version_at ON version (at);
+    );
     CREATE TABLE rows_file (
         place TEXT PRIMARY KEY,
         bytes INTEGER NOT NULL
@@ -89,4 +87,6 @@ MIGRATIONS: Final = (
     );
     """,
 )
-"""``alert`` holds what is firing, ``message`` what is still to be told, a row a channel."""
+"""Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.
+
+``alert`` holds what is firing, ``message`` what is still to be told, a row a channel."""

@@ -228,7 +228,7 @@ class State:
         """Give the newest runs that began at ``since`` or later, newest first."""
         found = self.rows(
             f"SELECT {', '.join(RunState._fields)} FROM run WHERE started >= ? "
-            "ORDER BY started DESC, id DESC LIMIT ?",
+            "ORDER BY rowid DESC LIMIT ?",
             since,
             most,
         )
@@ -238,7 +238,7 @@ class State:
         """Give a target's newest outcomes, oldest first."""
         found = self.rows(
             f"SELECT {', '.join(Outcome._fields)} FROM outcome WHERE target = ? "
-            "ORDER BY at DESC, run DESC LIMIT ?",
+            "ORDER BY rowid DESC LIMIT ?",
             target,
             most,
         )
@@ -249,8 +249,7 @@ class State:
         of = "" if target is None else "WHERE target = ?"
         values = () if target is None else (target,)
         found = self.rows(
-            f"SELECT {', '.join(Version._fields)} FROM version {of} "
-            "ORDER BY at DESC, run DESC LIMIT ?",
+            f"SELECT {', '.join(Version._fields)} FROM version {of} ORDER BY rowid DESC LIMIT ?",
             *values,
             most,
         )
@@ -269,8 +268,8 @@ class State:
     def forget_outcomes(self, target: int, keep: int) -> None:
         """Forget a target's outcomes but the newest ``keep``."""
         self.change(
-            "DELETE FROM outcome WHERE target = ?1 AND at < (SELECT at FROM outcome "
-            "WHERE target = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
+            "DELETE FROM outcome WHERE target = ?1 AND rowid < (SELECT rowid FROM outcome "
+            "WHERE target = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2)",
             target,
             keep - 1,
         )

@@ -32,6 +32,10 @@ def expand_env(text: str, where: str, environ: Mapping[str, str] = os.environ) -
                 f"{where}: the environment variable {match[1]} is not set; export {match[1]}=..., "
                 f"or write $${{{match[1]}}} for the text itself"
             )
+        if not environ[match[1]]:
+            raise UsageError(
+                f"{where}: the environment variable {match[1]} is empty; give it a value"
+            )
         return environ[match[1]]
 
     return _VARIABLE.sub(value, text)

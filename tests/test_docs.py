@@ -35,7 +35,7 @@ PLACEHOLDER: Final = "http://127.0.0.1:8000"
 SKETCHED: Final = "architecture.md"
 """The page whose Python shows how the code is built; it is not there to be run."""
 MOST_NOT_RUN: Final = 5
-PAGE_TIMEOUT_S: Final = 60
+PAGE_TIMEOUT_S: Final = 180
 
 _FENCE: Final = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE: Final = re.compile(r"`([^`]+)`")

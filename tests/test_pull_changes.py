@@ -83,6 +83,29 @@ def test_a_json_diff_is_a_json_patch(site: Site, tmp_path: Path) -> None:
     assert jsonpatch.apply_patch(JSON_A.body, diff) == JSON_B.body
 
 
+def test_a_json_patch_names_nothing_that_is_ignored(site: Site, tmp_path: Path) -> None:
+    """Its operations are those that made a version of it."""
+    site.page("/prices", JSON_A)
+    job = _job(tmp_path, site, '[store]\nignore = ["$.generated_at"]\ndiff = "json"')
+    job.pull()
+    site.page("/prices", JSON_B)
+    job.pull()
+    [patch] = map(json.loads, job.diffs())
+    assert patch == [{"op": "replace", "path": "/price", "value": 2}]
+
+
+def test_what_failed_is_said_with_its_reason(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with --quiet: it is what cron mails. Three are named, the others counted."""
+    urls = ", ".join(f'"{site.url}/{n}"' for n in range(5))
+    job = PulledJob(tmp_path, f"[targets]\nlist = [{urls}]\n")
+    assert job.pull("--quiet") == 1
+    said = capsys.readouterr().err
+    assert said.count("failed once: http: HTTP 404") == 3
+    assert "and 2 more; crawl pull --status" in said
+
+
 def test_last_modified_is_asked_for_too(site: Site, tmp_path: Path) -> None:
     """A server without ETags is asked by If-Modified-Since, its own date sent back as it came."""
     date = "Fri, 27 Nov 2026 10:00:00 GMT"

@@ -85,12 +85,24 @@ def test_what_is_wrong_is_said(text: str, said: str) -> None:
         (TARGETS + "[politeness]\nburst = 3", "[politeness] burst is that of a rate"),
         (TARGETS + "[replies]\nexpect-status = 'fine'", "[replies] expect-status: 'fine'"),
         (TARGETS + "[cursor]\nfrom = 'max(('", "[cursor] from 'max(('"),
+        (TARGETS + "[cursor]\nfrom = 'id'", "[cursor]: no request would send it"),
+        ('[targets]\nlist = ["http://h/?k=${KEY}"]', "list: ${…} is not filled in"),
+        ('[targets]\nlist = ["http://h/{tomorow}"]', "there is no {tomorow}: there are today"),
+        ('[targets]\nlist = ["http://h/{yesterdya:%Y}"]', "did you mean {yesterday}?"),
+        ('[targets]\nlist = ["nourl"]', "'nourl' is no URL"),
+        (TARGETS + "[pool]\nconcurrency = 'many'", "value for '[pool] concurrency'"),
+        (TARGETS + "[request]\nbearer = '${CRAWL_TEST_EMPTY}'", "CRAWL_TEST_EMPTY is empty"),
     ],
 )
 def test_what_is_wrong_with_requests_is_said(
-    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the words of crawl run's own parser, with the job's names; exit 2, --check too."""
+    monkeypatch.setenv("CRAWL_TEST_EMPTY", "")
     path = tmp_path / "job.toml"
     path.write_text(text)
     for mode in ((), ("--check",)):
@@ -266,3 +278,30 @@ def test_too_few_latencies_say_nothing() -> None:
     assert drift([1.0] * 24) is None
     assert drift([1.0] * 25) is not None
     assert (p95([]), p95([3.0, 1.0]), p95(list(range(1, 101)))) == (None, 3.0, 95)
+
+
+@pytest.mark.parametrize("mode", ["--check", "--unit=cron", "--unit=k8s"])
+@pytest.mark.parametrize("schedule", ["61 * * * *", "0 0 31 2 *", "banana"])
+def test_a_schedule_that_never_comes_is_found_before_its_time(
+    mode: str, schedule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By --check and --unit too, not only where a loop begins."""
+    path = tmp_path / "job.toml"
+    path.write_text(f'schedule = "{schedule}"\n{TARGETS}')
+    assert main(["pull", mode, str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "job.toml" in error
+    assert f"schedule '{schedule}'" in error
+
+
+def test_one_job_that_is_none_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--status and --history tell of the others, of its error, and end with 2."""
+    (tmp_path / "bad.toml").write_text("evry = '2s'")
+    (tmp_path / "good.toml").write_text(TARGETS)
+    for mode in ("--status", "--history"):
+        assert main(["pull", mode, str(tmp_path)]) == 2
+        told = capsys.readouterr()
+        assert "good: " in told.out
+        assert "did you mean every?" in told.err

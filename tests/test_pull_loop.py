@@ -183,6 +183,28 @@ def test_a_loop_begins_only_with_jobs_that_can_be_pulled(site: Site, tmp_path: P
     assert site.asked == []
 
 
+def test_a_job_of_a_folder_that_cannot_be_pulled_waits(site: Site, tmp_path: Path) -> None:
+    """The others begin, its error is told, and on the page; mended, SIGHUP takes it up."""
+    jobs = _jobs(tmp_path, site, "good", "bad")
+    text = jobs["bad"].path.read_text()
+    jobs["bad"].path.write_text("evry = '1s'\n" + text)
+    with _running(
+        "--loop", tmp_path / "jobs", "--serve", "127.0.0.1:0", log=tmp_path / "out"
+    ) as loop:
+        loop.until(lambda: len(site.of("/good")) >= 2 and "status at " in loop.said())
+        assert "did you mean every?; the job waits" in loop.said()
+        url = loop.said().partition("status at ")[2].split()[0]
+        views = {view["name"]: view for view in requests.get(f"{url}api", timeout=5).json()}
+        assert "did you mean every?" in views["bad"]["error"]
+        assert requests.get(f"{url}metrics", timeout=5).status_code == 200
+        assert site.of("/bad") == []
+        jobs["bad"].path.write_text(text)
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: len(site.of("/bad")) >= 1)
+        assert "jobs read anew: 2" in loop.said()
+        assert loop.end() == 0
+
+
 def test_missed_pulls_are_caught_up_when_the_loop_begins(site: Site, tmp_path: Path) -> None:
     """A job last pulled long ago is pulled at once, once; one just pulled is not."""
     jobs = _jobs(tmp_path, site, "late", "early", every="1h")

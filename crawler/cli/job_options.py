@@ -8,6 +8,7 @@ requests stands there.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from crawler.cli.run import open_list
 from crawler.cli.run_command import OUTPUT, POOL_AND_RECORD, RETRIES, run_command
 from crawler.environment import expand_files
 from crawler.errors import UsageError
+from crawler.pull.job import CursorPlan
 from crawler.pull.job_file import JobFile, Sections
 from crawler.pull.keys import SECTIONS, Key
-from crawler.pull.moments import protected
+from crawler.pull.moments import PLACES, names_cursor, protected
 from crawler.settings import Settings
 from crawler.targets import TargetList
 
@@ -47,6 +49,7 @@ _NOT_OF_A_JOB: Final = frozenset(
 """What a pull decides for itself: its log, its ends, and that each target is asked each time."""
 _WITH_SECRETS: Final = frozenset(("header", "user", "bearer", "cookie", "proxy"))
 _LIST: Final = "list"
+_PLACE: Final = re.compile(r"\{([a-z_]+)(?::[^{}]*)?\}")
 
 
 def _options() -> Iterator[tuple[str, str, click.Option]]:
@@ -113,8 +116,36 @@ def read_requests(file: JobFile, warn: Callable[[str], None]) -> JobRequests:
 def _params(file: JobFile) -> RunParams:
     arguments = [text for section, _ in _GROUPS for text in _arguments(file.table(section))]
     urls = file.table("targets").get(_LIST, ())
+    for url in urls:
+        _check_places(url)
     with run_command.make_context("pull", [*arguments, "--", *urls]) as context:
         return cast(RunParams, dict(context.params))
+
+
+def _check_places(url: str) -> None:
+    """Refuse what looks as if it were filled in and is not: it would be sent as it stands."""
+    if "${" in url:
+        raise UsageError(
+            "[targets] list: ${…} is not filled in, since URLs name files and records; "
+            "a secret goes into [request] header"
+        )
+    for match in _PLACE.finditer(url):
+        if match[1] not in PLACES:
+            near = difflib.get_close_matches(match[1], PLACES, 1, 0.5)
+            words = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(PLACES)}"
+            raise UsageError(f"[targets] list: there is no {{{match[1]}}}: {words}")
+
+
+def check_cursor(file: JobFile, plan: CursorPlan | None) -> None:
+    """Raise ``UsageError`` for a cursor that would go into no request."""
+    table = file.table("targets")
+    template = table.get("url-template")
+    texts = [*table.get(_LIST, ()), *([template] if template else ())]
+    if plan is None or plan.param or not texts or any(map(names_cursor, texts)):
+        return
+    raise UsageError(
+        '[cursor]: no request would send it; give param = "since", or write {cursor} into a URL'
+    )
 
 
 def _arguments(table: Mapping[str, Any]) -> Iterator[str]:
@@ -146,6 +177,8 @@ def _placed(message: str) -> str:
         home = homes.get(match[1])
         return match[0] if home is None else f"[{home}] {match[1]}"
 
+    message = re.sub(r"is neither a verb nor a URL.*", "is no URL; give https://host/path", message)
+    message = re.sub(r"'-\w' / ", "", message)
     message = message.replace("give URLs, or a list as in crawl --urls list.txt", _NO_TARGETS)
     return re.sub(r"--([a-z][a-z-]*)", placed, message.rstrip("."))
 

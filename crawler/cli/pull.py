@@ -16,26 +16,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from crawler.cli.job_options import JobRequests, known_keys, read_requests, standing_at
+from crawler.cli.job_options import (
+    JobRequests,
+    check_cursor,
+    known_keys,
+    read_requests,
+    standing_at,
+)
 from crawler.cli.pull_options import PullOptions
+from crawler.cli.pull_views import next_at_of, show_history, show_status
 from crawler.cli.stopping import StopSignals
 from crawler.crawling import Crawling
 from crawler.errors import CrawlError, JobRunningError, TargetError, UsageError
 from crawler.files import write_whole
-from crawler.pull.alerting import Finding, broken_limits, deliver, findings, note
+from crawler.pull.alerting import Finding, broken_limits, deliver, failure_of, findings, note
 from crawler.pull.channels import check_channels
+from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import JobFile, parse_job, read_job_file
-from crawler.pull.job_lock import running_since
 from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, job_files
-from crawler.pull.overview import JobView, overview, view_of
+from crawler.pull.overview import JobView, view_of
 from crawler.pull.pulling import Pull, Pulled, check_pull, note_failure
 from crawler.pull.rotation import LOG_NAME
 from crawler.pull.state import State
-from crawler.pull.timetable import Timetable
+from crawler.pull.triggers import trigger_of
 
 _BROKEN: Final = 3
-_NARROW: Final = 100
+_FAILURES_SAID: Final = 3
 
 
 def execute(options: PullOptions) -> int:
@@ -45,10 +52,6 @@ def execute(options: PullOptions) -> int:
 
 def _say(text: str) -> None:
     print(f"crawl: {text}", file=sys.stderr, flush=True)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((_NARROW, 24)).columns
 
 
 # -- pulling
@@ -125,6 +128,8 @@ class _Stopping:
 def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
     check_channels(job.alerts)
     requests = read_requests(file, _warner(job))
+    check_pull(job, requests.settings)
+    check_cursor(file, job.cursor)
     stopping, codes = _Stopping(), list[int]()
 
     def then(state: State, pulled: Pulled) -> None:
@@ -137,8 +142,21 @@ def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
     )
     pulled = pull.make(then)
     if not options.quiet or codes[0]:
-        print(_line(job, pulled), flush=True)
+        if pulled.taken_up is not None:
+            print("what a pull that was killed had recorded: " + _line(job, pulled.taken_up))
+        print(_line(job, pulled.committed), flush=True)
+    _say_failures(job, pulled.committed)
     return codes[0]
+
+
+def _say_failures(job: PullJob, committed: Committed) -> None:
+    """Say of the first targets that failed why they did: cron mails what a pull says."""
+    failing = [target for target in committed.targets if target.failures]
+    for target in failing[:_FAILURES_SAID]:
+        _say(f"{job.name}: {failure_of(target)}")
+    if len(failing) > _FAILURES_SAID:
+        more = len(failing) - _FAILURES_SAID
+        _say(f"{job.name}: and {more} more; crawl pull --status {job.path} tells of all")
 
 
 def _warner(job: PullJob) -> Callable[[str], None]:
@@ -153,7 +171,7 @@ def _tell(job: PullJob, state: State, pulled: Pulled, *, asked: bool) -> bool:
     note(job, state, found, run.id, run.ended, asked=asked)
     deliver(job, state, warn)
     if job.textfile is not None or job.otlp is not None:
-        _export(job, view_of(job, state, next_at=_next_at(job, run.started)))
+        _export(job, view_of(job, state, next_at=next_at_of(job, run.started)))
     for each in broken:
         if each.firing:
             warn(each.message)
@@ -185,8 +203,8 @@ def _code(requests: JobRequests, pulled: Pulled, *, broken: bool, by: int | None
     return int(requests.options.max_errors.exceeded(run.failed, count))
 
 
-def _line(job: PullJob, pulled: Pulled) -> str:
-    run = pulled.committed.run
+def _line(job: PullJob, committed: Committed) -> str:
+    run = committed.run
     count = run.changed + run.unchanged + run.failed
     return (
         f"{job.name}: {count} asked: {run.changed} changed, {run.unchanged} unchanged, "
@@ -248,67 +266,11 @@ def _checked(file: JobFile) -> tuple[PullJob, JobRequests]:
     with standing_at(file.path), _naming(file.path):
         job = job_of(file)
         requests = read_requests(file, _say)
+        trigger_of(job.timing)
         check_channels(job.alerts)
         check_pull(job, requests.settings)
+        check_cursor(file, job.cursor)
     return job, requests
-
-
-# -- looking
-
-
-def _status(options: PullOptions) -> int:
-    from crawler.pull.status_text import status_text
-
-    views = [_view(job_of(read_job_file(p, known_keys()))) for p in job_files(options.places)]
-    if options.json:
-        from crawler.pull.view_values import view_value
-
-        print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
-    else:
-        print(status_text(views, time.time(), _width()), end="")
-    return 0
-
-
-def _view(job: PullJob) -> JobView:
-    folder = job.store.folder
-    try:
-        view = overview(job)
-        last_s = None if view.last is None else view.last.started
-        next_at = _next_at(job, last_s)
-        return overview(job, next_at=next_at, running_since=running_since(folder))
-    except CrawlError as exc:
-        return JobView(name=job.name, path=job.path, folder=folder, error=str(exc))
-
-
-def _next_at(job: PullJob, last_s: float | None) -> float | None:
-    """Give when a loop would pull a job next, None without a schedule."""
-    table: Timetable[str] = Timetable(lambda _: 0.0)
-    try:
-        table.put(job.name, job.timing, last_s, time.time())
-    except UsageError:
-        return None
-    return table.next_at(job.name)
-
-
-def _history(options: PullOptions) -> int:
-    from crawler.pull.status_text import history_text
-    from crawler.pull.view_values import run_value
-
-    found = {}
-    for path in job_files(options.places):
-        job = job_of(read_job_file(path, known_keys()))
-        state = State.reading(job.store.folder)
-        runs = []
-        if state is not None:
-            with state:
-                runs = state.runs(since=options.since_s)
-        found[job.name] = runs
-    if options.json:
-        plain = {name: [run_value(run) for run in runs] for name, runs in found.items()}
-        print(json.dumps(plain, indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(history_text(n, runs, _width()) for n, runs in found.items()), end="")
-    return 0
 
 
 # -- making and checking
@@ -351,6 +313,9 @@ def _unit(options: PullOptions) -> int:
     from crawler.pull.units import unit_of
 
     jobs = [job_of(read_job_file(path, known_keys())) for path in job_files(options.places)]
+    for job in jobs:
+        with _naming(job.path):
+            trigger_of(job.timing)
     assert options.unit is not None, "that is what made this the mode"
     print(unit_of(options.unit, jobs, _program()), end="")
     return 0
@@ -366,8 +331,8 @@ def _program() -> str:
 _MODES: Final[Mapping[str, Callable[[PullOptions], int]]] = {
     "once": _once,
     "loop": _loop,
-    "status": _status,
-    "history": _history,
+    "status": show_status,
+    "history": show_history,
     "check": _check,
     "init": _init,
     "schema": _schema,

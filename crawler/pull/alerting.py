@@ -73,9 +73,14 @@ def _failing(target: TargetState, subject: str, limit: int) -> Finding:
     if not target.failures:
         return Finding("failures", subject, False, f"{subject} answers again")
     firing = True if target.failures >= limit else None
+    return Finding("failures", subject, firing, failure_of(target))
+
+
+def failure_of(target: TargetState) -> str:
+    """Say how often in a row a target failed, and why it did the last time."""
     why = f"{target.error}: {target.detail}" if target.detail else str(target.error)
     times = "once" if target.failures == 1 else f"{target.failures} times in a row"
-    return Finding("failures", subject, firing, f"{subject} failed {times}: {why}")
+    return f"{subject_of(target)} failed {times}: {why}"
 
 
 def _slower(state: State, target: TargetState, subject: str) -> Finding:
@@ -172,7 +177,7 @@ def deliver(job: PullJob, state: State, warn: Callable[[str], None]) -> None:
         except ChannelError as exc:
             failed.add(message.channel)
             given_up = message.tries + 1 >= MOST_TRIES
-            warn(f"{job.name}: an alert could not be told{' and is given up' * given_up}: {exc}")
+            warn(f"an alert could not be told{' and is given up' * given_up}: {exc}")
             if not given_up:
                 state.change("UPDATE message SET tries = tries + 1 WHERE id = ?", message.id)
                 continue

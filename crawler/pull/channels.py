@@ -85,7 +85,8 @@ def _webhook(plan: AlertPlan) -> tuple[str, str]:
     url = _split(text)
     if url is None or url.scheme not in ("http", "https"):
         raise UsageError("[alerts] webhook: it is no http or https URL")
-    return text, f"webhook {url.scheme}://{url.hostname}"
+    port = "" if url.port is None else f":{url.port}"
+    return text, f"webhook {url.scheme}://{url.hostname}{port}"
 
 
 def _mail_server(plan: AlertPlan) -> SplitResult:
@@ -134,7 +135,9 @@ def _run(alert: Alert, plan: AlertPlan, folder: Path) -> None:
             size = said.seek(0, os.SEEK_END)
             said.seek(max(0, size - _TOLD_OF))
             last = _hidden(_last_line(said.read()), plan.command)[:_SHOWN]
-            raise ChannelError(f"command {name}: it ended with {process.returncode}: {last}")
+            raise ChannelError(
+                f"command {name}: it ended with {process.returncode}{last and f': {last}'}"
+            )
 
 
 def _last_line(said: bytes) -> str:

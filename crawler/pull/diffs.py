@@ -59,7 +59,8 @@ def _lines(content: Content) -> Iterator[str]:
 
 
 def _patch(old: Content, new: Content) -> Diff:
-    operations = list(_json_patch().make_patch(old.value, new.value))
+    """Tell what changed but for what is ignored, which no operation names."""
+    operations = list(_json_patch().make_patch(old.compared, new.compared))
     added = sum(each["op"] in ("add", "replace") for each in operations)
     removed = sum(each["op"] in ("remove", "replace") for each in operations)
     text = json.dumps(operations, indent=1, ensure_ascii=False) + "\n"

@@ -110,11 +110,38 @@ class Loop:
         self._clock = time.time() - time.monotonic()
         self._ticked_s = time.monotonic()
         self._jobs: dict[Path, LoadedJob] = {}
+        self._waiting: dict[Path, str] = {}
+        """Files of which no job could be read, and why."""
 
     def begin(self) -> None:
-        """Read all jobs; raises ``UsageError`` for the first that cannot be pulled."""
-        jobs = {path: self._load(path) for path in job_files(self._places)}
+        """Read all jobs; raises ``UsageError`` for one that was named and cannot be pulled.
+
+        One of a folder waits until it is mended and read anew, and keeps no other back.
+        """
+        named = {place.absolute() for place in self._places if not place.is_dir()}
+        jobs, errors = self._readable(job_files(self._places))
+        for path, error in errors.items():
+            if path in named or not jobs:
+                raise error
+            self._say(f"{error}; the job waits")
         self._take(jobs)
+        self._waiting = {path: str(error) for path, error in errors.items()}
+
+    def _readable(
+        self, files: Sequence[Path]
+    ) -> tuple[dict[Path, LoadedJob], dict[Path, CrawlError]]:
+        """Read job files; give those that can be pulled, and why others cannot."""
+        jobs, errors = dict[Path, LoadedJob](), dict[Path, CrawlError]()
+        for path in files:
+            try:
+                loaded = self._load(path)
+                trial: Timetable[Path] = Timetable(lambda _: 0.0)
+                _put(trial, path, self._timing(loaded.job), None, time.time())
+            except CrawlError as exc:
+                errors[path] = exc
+            else:
+                jobs[path] = loaded
+        return jobs, errors
 
     def run(self) -> int:
         """Pull until SIGTERM or SIGINT, then wait for pulls under way; give the exit code.
@@ -140,7 +167,12 @@ class Loop:
 
     def views(self) -> list[JobView]:
         """Look at all jobs; safe in another thread."""
-        return [self._view(path, loaded.job) for path, loaded in list(self._jobs.items())]
+        there = [self._view(path, loaded.job) for path, loaded in list(self._jobs.items())]
+        waiting = [
+            JobView(name=path.stem, path=path, folder=path.parent, error=f"it waits: {error}")
+            for path, error in list(self._waiting.items())
+        ]
+        return there + waiting
 
     def healthy(self) -> bool:
         """Whether the loop is alive; safe in another thread."""
@@ -229,28 +261,22 @@ class Loop:
         except UsageError as exc:
             self._say(f"{exc}; the jobs stay as they were")
             return
-        jobs = dict[Path, LoadedJob]()
-        for path in files:
-            try:
-                jobs[path] = self._load(path)
-            except CrawlError as exc:
-                self._say(f"{exc}; the job {'stays as it was' if path in self._jobs else 'waits'}")
-                if path in self._jobs:
-                    jobs[path] = self._jobs[path]
+        fresh, errors = self._readable(files)
+        kept = {path: self._jobs[path] for path in errors if path in self._jobs}
+        for path, error in errors.items():
+            self._say(f"{error}; the job {'stays as it was' if path in kept else 'waits'}")
         try:
-            self._take(jobs)
+            self._take(fresh | kept)
         except UsageError as exc:
             self._say(f"{exc}; the jobs stay as they were")
         else:
-            self._say(f"{len(jobs)} jobs were read anew")
+            self._waiting = {path: str(errors[path]) for path in errors if path not in kept}
+            self._say(f"jobs read anew: {len(fresh)}")
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
         """Take up jobs in place of those before; raises ``UsageError``, and changes nothing."""
         check_apart([loaded.job for loaded in jobs.values()])
         now_s = time.time()
-        trial: Timetable[Path] = Timetable(lambda _: 0.0)
-        for path, loaded in jobs.items():
-            _put(trial, path, self._timing(loaded.job), None, now_s)
         for path, loaded in jobs.items():
             last_s = _last_begun_s(loaded.job)
             _put(self._table, path, self._timing(loaded.job), last_s, now_s)

@@ -153,6 +153,7 @@ def _k8s_job(job: PullJob) -> str:
 _K8S: Final = """\
 # kubectl apply -f: first name your image (one with crawl in it) and how large the claim is to be.
 # Secrets that the job names as ${{NAME}} are those of a Secret called {name}.
+# Other files that it names (a list, file: secrets) are to be put into /data.
 apiVersion: v1
 kind: ConfigMap
 metadata:

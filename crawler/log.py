@@ -217,12 +217,12 @@ def last_line(path: Path) -> bytes | None:
         raise cannot("read", path, exc) from None
 
 
-def parsed_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def parsed_rows(path: Path, *, offset: int = 0) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield each whole line of a log beside its parsed row; raises ``LogError`` naming a bad one.
 
     For who needs few fields of many lines: see ``codec.parse``.
     """
-    return _parsed_lines(parse, path, read_lines(path))
+    return _parsed_lines(parse, path, read_lines(path, offset=offset), offset)
 
 
 def recorded(
@@ -336,17 +336,16 @@ class LogIndex:
 _ABSENT: Final = -1
 
 
-def index_log(path: Path, run: str) -> LogIndex:
+def index_log(path: Path, run: str, *, offset: int = 0) -> LogIndex:
     """Find each target's newest line of ``run``: 8 bytes of memory a target, 100 a further page.
 
-    Raises ``LogError`` when the log cannot be read.
+    The log is read from ``offset``, where a line begins. Raises ``LogError`` when it cannot be.
     """
     offsets: array[int] = array("q")
     pages: dict[int, dict[int, int]] = {}
     columns: dict[str, None] = {}
     known = set(RECORD_FIELDS)
-    offset = 0
-    for line, row in parsed_rows(path):
+    for line, row in parsed_rows(path, offset=offset):
         if row["run"] == run:
             seq = row["seq"]
             if seq >= len(offsets):

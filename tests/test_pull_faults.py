@@ -402,3 +402,15 @@ def test_old_logs_are_deleted(site: Site, tmp_path: Path) -> None:
         os.utime(path, (time.time() - days * 86_400,) * 2)
     job.pull()
     assert [path.name for path in job.folder.glob("record-*")] == ["record-2.log.gz"]
+
+
+def test_a_bad_line_of_an_earlier_pull_stops_no_later_one(site: Site, tmp_path: Path) -> None:
+    """A pull reads its own records only, however long the log is."""
+    job = _job(tmp_path, site)
+    assert job.pull() == 0
+    with (job.folder / "record.log").open("ab") as log:
+        log.write(b'{"broken"\n')
+    site.page("/a", Reply({"a": 2}))
+    assert job.pull() == 0
+    assert job.outcomes() == ["changed", "changed"]
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [2]

@@ -23,7 +23,7 @@ from crawler.pull.durable import Workshop
 from crawler.pull.job import PullJob
 from crawler.pull.judging import CHANGED, FAILED, NOT_MODIFIED, UNCHANGED, Judged, judge
 from crawler.pull.latest import latest_path, slug_of
-from crawler.pull.replies import Reply, replies_of
+from crawler.pull.replies import Recorded, Reply, replies_of
 from crawler.pull.state import Outcome, RunState, State, TargetState, Version
 from crawler.pull.versions import New, Versions, open_versions
 from crawler.record import NEXT, Record, page_number
@@ -51,7 +51,7 @@ class _Group:
 
 
 class Commit:
-    """Commits one ``run`` of a job, whose records are in ``log`` and bodies in ``spool``."""
+    """Commits one run of a job, whose records and bodies are where it was recorded."""
 
     def __init__(
         self, job: PullJob, state: State, workshop: Workshop, *, warn: Callable[[str], None]
@@ -65,15 +65,16 @@ class Commit:
         self._touched: list[TargetState] = []
         self._gone: list[Path] = []
 
-    def commit(self, run: str, log: Path, spool: Path, ended_s: float) -> Committed | None:
+    def commit(self, recorded: Recorded, ended_s: float) -> Committed | None:
         """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``."""
+        run = recorded.run
         if self._state.has_run(run):
-            self._follow(run, log, spool)
+            self._follow(recorded)
             return None
         sizes = dict(self._state.rows("SELECT place, bytes FROM rows_file"))
         versions = open_versions(self._job.store.versions, self._workshop, run, sizes)
         with self._state.writing():
-            began_s = self._take_all(replies_of(log, spool, run), versions, ended_s)
+            began_s = self._take_all(replies_of(recorded), versions, ended_s)
             for place, size in versions.flush().items():
                 self._state.change("INSERT OR REPLACE INTO rows_file VALUES (?, ?)", place, size)
             counts = self._counts
@@ -82,7 +83,7 @@ class Commit:
             )
             self._state.add(row)
             self._prune()
-        self._follow(run, log, spool)
+        self._follow(recorded)
         return Committed(row, tuple(self._touched))
 
     def _take_all(self, replies: Any, versions: Versions, ended_s: float) -> float:  # noqa: ANN401
@@ -243,12 +244,12 @@ class Commit:
                 folder = self._workshop.folder
                 self._gone += [folder / place for place in (version.place, version.diff) if place]
 
-    def _follow(self, run: str, log: Path, spool: Path) -> None:
+    def _follow(self, recorded: Recorded) -> None:
         """Have ``latest/`` show what the state tells of this run, and clear away what is gone."""
         for path in self._gone:
             with contextlib.suppress(OSError):
                 path.unlink()
-        for record, body in replies_of(log, spool, run):
+        for record, body in replies_of(recorded):
             if body is None or record.error is not None:
                 continue
             known = self._state.target(

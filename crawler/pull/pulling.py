@@ -25,6 +25,7 @@ from crawler.pull.diffs import check_diff
 from crawler.pull.durable import Workshop
 from crawler.pull.job import PullJob
 from crawler.pull.job_lock import lock_job
+from crawler.pull.replies import Recorded
 from crawler.pull.rotation import LOG_NAME, rotate
 from crawler.pull.state import RunState, State
 from crawler.resume import newest_run
@@ -97,19 +98,18 @@ class Pull:
         if not spool.exists():
             return None
         committed = None
-        if log.exists():
-            with RunLock(log, wait=True):
-                repair(log)
+        if _whole_size(log):
             run = newest_run(log)
             if run is not None:
                 commit = Commit(self.job, state, workshop, warn=self.warn)
-                committed = commit.commit(run, log, spool / _BODIES, time.time())
+                committed = commit.commit(Recorded(run, log, spool / _BODIES), time.time())
         shutil.rmtree(spool, ignore_errors=True)
         return committed
 
     def _pull(self, state: State, workshop: Workshop) -> Committed:
         log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
         spool.mkdir()
+        offset = _whole_size(log)
         settings = _with_spool(self.requests.settings, spool / _BODIES)
         known = {target.key: target for target in state.targets() if target.page == 1}
         asking = Asking(self.job, settings, known, time.time())
@@ -123,7 +123,8 @@ class Pull:
                     pass
                 crawling.finish()
         commit = Commit(self.job, state, workshop, warn=self.warn)
-        committed = commit.commit(crawling.run, log, spool / _BODIES, time.time())
+        recorded = Recorded(crawling.run, log, spool / _BODIES, offset)
+        committed = commit.commit(recorded, time.time())
         assert committed is not None, "a run's id is its own"
         shutil.rmtree(spool, ignore_errors=True)
         return committed
@@ -145,6 +146,15 @@ def note_failure(job: PullJob, error: CrawlError, now_s: float) -> None:
         job.store.folder.mkdir(parents=True, exist_ok=True)
         with State.open(job.store.folder) as state:
             state.add(RunState(run, now_s, now_s, 0, 0, 0, str(error)))
+
+
+def _whole_size(log: Path) -> int:
+    """Cut off what a killed pull left of a line; give the log's size in bytes, 0 without one."""
+    if not log.exists():
+        return 0
+    with RunLock(log, wait=True):
+        repair(log)
+    return log.stat().st_size
 
 
 def _make(folder: Path) -> None:

@@ -38,7 +38,7 @@ def _job_lines(view: JobView, now_s: float, width: int) -> Iterator[str]:
 
 def _facts(view: JobView, now_s: float) -> Iterator[str]:
     if view.last is None:
-        yield "not pulled yet"
+        yield "not pulled yet" if view.error is None else "it cannot be told how it stands"
     elif view.last.error is not None:
         yield f"last pull {moment_text(view.last.started, now_s)} could not be made"
         yield plain(view.last.error)

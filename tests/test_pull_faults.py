@@ -414,3 +414,33 @@ def test_a_bad_line_of_an_earlier_pull_stops_no_later_one(site: Site, tmp_path: 
     assert job.pull() == 0
     assert job.outcomes() == ["changed", "changed"]
     assert [json.loads(body)["a"] for body in job.latest().values()] == [2]
+
+
+def test_a_new_state_costs_no_version_of_the_day(site: Site, tmp_path: Path) -> None:
+    """state.db moved away, as a damaged one is to be: rows that are there stay."""
+    job = _job(tmp_path, site, '[store]\nversions = "jsonl"')
+    for number in (1, 2, 3):
+        site.page("/a", Reply({"a": number}))
+        if number == 3:
+            for path in job.folder.glob("state.db*"):
+                path.rename(tmp_path / path.name)
+        assert job.pull() == 0
+    rows = [json.loads(line) for path in job.versions() for line in path.open("rb")]
+    assert [row["json"]["a"] for row in rows] == [1, 2, 3]
+
+
+def test_a_body_nested_deeply_stops_no_job(site: Site, tmp_path: Path) -> None:
+    """No JSON Patch can be made of it: it is a version without a diff."""
+    job = _job(tmp_path, site, '[store]\ndiff = "json"')
+    for number in (b"1", b"2"):
+        site.page("/a", Reply(b"[" * 900 + number + b"]" * 900))
+        assert job.pull() == 0
+    assert len(job.versions()) == 2
+
+
+def test_a_limit_given_twice_is_told_once(site: Site, tmp_path: Path) -> None:
+    """And the state is whole."""
+    job = _job(tmp_path, site, '[alerts]\nfail-on = "errors<10%,errors<10%"\ncommand = ["true"]')
+    site.page("/a", Reply(b"", 500))
+    assert job.pull() == 3
+    assert job.state("SELECT rule, subject FROM alert") == [("fail-on", "errors<10%")]

@@ -113,18 +113,20 @@ def note(
 
     With ``asked`` all of the job's targets were asked: what fires for another is over.
     """
-    firing = {(rule, subject): since for rule, subject, since in _firing(state)}
     begun = 0
     with state.writing():
+        firing = {(rule, subject): since for rule, subject, since in _firing(state)}
         for each in found:
             since = firing.get((each.rule, each.subject))
             if each.firing and since is None:
                 begun += 1
                 _tell(job, state, each, run, at_s, at_s)
                 state.change("INSERT INTO alert VALUES (?, ?, ?)", each.rule, each.subject, at_s)
+                firing[each.rule, each.subject] = at_s
             elif each.firing is False and since is not None:
                 _tell(job, state, each, run, at_s, since)
                 _end(state, each.rule, each.subject)
+                del firing[each.rule, each.subject]
         if asked:
             known = {(each.rule, each.subject) for each in found}
             for rule, subject in firing.keys() - known:

@@ -48,6 +48,7 @@ class _Group:
     cursors: list[Any] = field(default_factory=list)
     last_page: int = 0
     whole: bool = True
+    failed: bool = False
 
 
 class Commit:
@@ -110,7 +111,8 @@ class Commit:
             judged, found = self._with_cursor(judged, self._cursors)
         group.cursors.append(found)
         group.last_page = page
-        group.whole = judged.outcome != FAILED and not record.fields.get(NEXT)
+        group.failed = group.failed or judged.outcome == FAILED
+        group.whole = not group.failed and not record.fields.get(NEXT)
         self._counts[judged.outcome] += 1
         now = self._kept(known, record, body, judged, versions)
         self._touched.append(now)

@@ -35,7 +35,10 @@ def check_diff(form: DiffForm) -> None:
 def diff_of(old: Content, new: Content, form: DiffForm) -> Diff | None:
     """Tell two versions apart; None where that is not to be, or cannot be told in lines."""
     if form == "json" and old.kind == new.kind == "json":
-        return _patch(old, new)
+        try:
+            return _patch(old, new)
+        except RecursionError:  # nested too deeply for jsonpatch
+            return None
     if form == "none" or "binary" in (old.kind, new.kind):
         return None
     try:

@@ -66,6 +66,20 @@ class Workshop:
         return start + len(data)
 
 
+def end_of_others(path: Path, ours: bytes) -> int:
+    """Give where a file's last whole line ends that does not begin with ``ours``; 0 without one."""
+    end = at = 0
+    with _told("read", path):
+        if not path.exists():
+            return 0
+        with path.open("rb") as file:
+            for line in file:
+                at += len(line)
+                if line.endswith(b"\n") and not line.startswith(ours):
+                    end = at
+    return end
+
+
 def sync(path: Path) -> None:
     """Force a file, or a folder's list of files, to the disk."""
     handle = os.open(path, os.O_RDONLY)

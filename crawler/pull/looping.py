@@ -7,12 +7,13 @@ get the text that was read, so a file that is edited to rubbish meanwhile does n
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Loop:
         self._at_once = at_once
         self._table: Timetable[Path] = Timetable(lambda most: random.uniform(0.0, most))
         self._running: dict[Path, _Running] = {}
-        self._wake = threading.Event()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Its put is reentrant, as a signal's handler needs it (an Event's set is not)."""
         self._stops: list[float] = []
         self._reload = False
         self._clock = time.time() - time.monotonic()
@@ -157,9 +159,9 @@ class Loop:
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             while not (self._stops and not self._running):
-                self._wake.clear()
                 self._tick(time.time())
-                self._wake.wait(self._nap_s())
+                with contextlib.suppress(queue.Empty):
+                    self._wake.get(timeout=self._nap_s())
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -200,6 +202,8 @@ class Loop:
             self._reload = False
             self._read_anew()
         for path in self._table.due(now_s, self._at_once - len(self._running)):
+            if self._stops:
+                return
             self._start(path, now_s)
 
     def _nap_s(self) -> float:
@@ -231,6 +235,8 @@ class Loop:
             self._table.ended(path)
             return
         self._running[path] = _Running(process, now_s)
+        if self._stops:  # told to stop while it was begun
+            process.send_signal(signal.SIGTERM)
         assert process.stdin is not None, "it was asked for"
         try:
             with process.stdin as pipe:
@@ -299,14 +305,14 @@ class Loop:
             count = len(self._running)
             # Not through sys.stderr: the signal may have come in the middle of a write to it.
             os.write(2, f"\ncrawl: stopping: pulls under way: {count}\n".encode())
-        self._wake.set()
+        self._wake.put(None)
 
     def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
-        self._wake.set()
+        self._wake.put(None)
 
     def _on_child(self, _number: int, _frame: FrameType | None) -> None:
-        self._wake.set()
+        self._wake.put(None)
 
 
 def _put(

@@ -170,10 +170,12 @@ class State:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk has ended the transaction already; what is told is why.
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Give the rows of a query."""
@@ -300,7 +302,8 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _remedy(exc: sqlite3.DatabaseError) -> str:
     words = str(exc)
-    if isinstance(exc, sqlite3.OperationalError) and "malformed" not in words:
+    usual = (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+    if isinstance(exc, usual) and "malformed" not in words:
         return f"cannot use the state: {words}"
     return (
         f"the state is damaged ({words}); move it away and the next pull begins anew: "

@@ -16,7 +16,7 @@ from crawler.codec import encode_json, encode_row
 from crawler.export import pyarrow_modules
 from crawler.pull.content import Content
 from crawler.pull.diffs import Diff
-from crawler.pull.durable import Workshop
+from crawler.pull.durable import Workshop, end_of_others
 from crawler.pull.job import VersionForm
 
 VERSIONS: Final = "versions"
@@ -91,7 +91,9 @@ class _Lines:
     def __init__(self, workshop: Workshop, run: str, sizes: Mapping[str, int]) -> None:
         self._workshop = workshop
         self._place = f"{VERSIONS}/{_day(run)}.jsonl"
-        self._start = sizes.get(self._place, 0)
+        self._start = sizes.get(self._place)
+        """None where the state knows nothing of the file: it may be an earlier state's."""
+        self._ours = f'{{"run":"{run}"'.encode()
         self._lines: list[bytes] = []
 
     def add(self, new: New) -> Place:
@@ -102,7 +104,8 @@ class _Lines:
         if not self._lines:
             return {}
         path = self._workshop.folder / self._place
-        size = self._workshop.append(path, b"".join(self._lines), start=self._start)
+        start = end_of_others(path, self._ours) if self._start is None else self._start
+        size = self._workshop.append(path, b"".join(self._lines), start=start)
         return {self._place: size}
 
 

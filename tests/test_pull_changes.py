@@ -382,6 +382,22 @@ def test_a_cursor_stays_where_a_page_is_missing(site: Site, tmp_path: Path) -> N
     assert job.state("SELECT cursor FROM target WHERE page = 1") == [("9",)]
 
 
+def test_a_cursor_stays_where_a_page_amid_others_is_none(site: Site, tmp_path: Path) -> None:
+    """An empty page that leads on is found out at the commit only: what it held is still to come."""
+
+    def page(query: Any, _: Any) -> Reply:
+        number = int(query.get("page", ["1"])[0])
+        link = f'<{site.url}/events?page={number + 1}>; rel="next"'
+        headers = {"Link": link} if number < 3 else {}
+        return Reply(b"" if number == 2 else {"items": [{"id": 10 - number}]}, headers=headers)
+
+    site.pages["/events"] = page
+    job = _job(tmp_path, site, CURSOR + '[replies]\npaginate = "link-header"\n', path="/events")
+    assert job.pull() == 1
+    assert [each.path for each in site.asked][1:] == ["/events?page=2", "/events?page=3"]
+    assert job.state("SELECT cursor FROM target WHERE page = 1") == [(None,)]
+
+
 def test_a_cursor_needs_json(site: Site, tmp_path: Path) -> None:
     """A reply in which nothing can be found is a failure, not the end of the feed."""
     site.page("/events", Reply(b"maintenance"))

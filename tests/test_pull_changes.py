@@ -383,7 +383,7 @@ def test_a_cursor_stays_where_a_page_is_missing(site: Site, tmp_path: Path) -> N
 
 
 def test_a_cursor_stays_where_a_page_amid_others_is_none(site: Site, tmp_path: Path) -> None:
-    """An empty page that leads on is found out at the commit only: what it held is still to come."""
+    """An empty page that leads on is found out at the commit: what it held is still to come."""
 
     def page(query: Any, _: Any) -> Reply:
         number = int(query.get("page", ["1"])[0])

@@ -38,7 +38,7 @@ FLOORS: Final[dict[str, float]] = {
     "pull/diffs.py": 1.3,
     "pull/job_lock.py": 1.3,
     "pull/asking.py": 1.3,
-    "pull/judging.py": 1.3,
+    "pull/judging.py": 1.31,
     "pull/replies.py": 1.35,
     "pull/versions.py": 1.4,
     "pull/committing.py": 1.5,

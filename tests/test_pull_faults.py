@@ -444,3 +444,34 @@ def test_a_limit_given_twice_is_told_once(site: Site, tmp_path: Path) -> None:
     site.page("/a", Reply(b"", 500))
     assert job.pull() == 3
     assert job.state("SELECT rule, subject FROM alert") == [("fail-on", "errors<10%")]
+
+
+def test_what_is_gone_is_removed_after_a_kill(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that became JSON leaves no older file in latest/, whenever the pull was cut off."""
+    from crawler.pull import committing
+
+    job = _job(tmp_path, site)
+    site.page("/a", Reply(b"a,b"))
+    job.pull()
+    site.page("/a", Reply({"a": 1}))
+    job.write(job.path.read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(committing.Commit, "_follow", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    assert job.pull() == 0
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [1]
+
+
+def test_a_304_to_an_unconditional_request_is_a_failure(site: Site, tmp_path: Path) -> None:
+    """With latest/ cleared nothing was sent that it could be the answer to."""
+    job = _job(tmp_path, site)
+    site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
+    assert job.pull() == 0
+    for path in job.folder.glob("latest/*"):
+        path.unlink()
+    site.pages["/a"] = lambda *_: Reply(b"", 304)
+    assert job.pull() == 1
+    assert job.outcomes() == ["changed", "failed"]

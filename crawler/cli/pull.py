@@ -34,6 +34,7 @@ from crawler.pull.channels import check_channels
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import JobFile, parse_job, read_job_file
+from crawler.pull.job_lock import lock_job
 from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, job_files
 from crawler.pull.overview import JobView, view_of
 from crawler.pull.pulling import Pull, Pulled, check_pull, note_failure
@@ -213,11 +214,15 @@ def _line(job: PullJob, committed: Committed) -> str:
 
 
 def _note_failure(job: PullJob, error: CrawlError) -> None:
-    """Have history and alerts tell of a pull that could not be made."""
+    """Have history and alerts tell of a pull that could not be made.
+
+    One that is under way in another process tells what there is to tell itself.
+    """
     now_s = time.time()
     note_failure(job, error, now_s)
     try:
-        with State.open(job.store.folder) as state:
+        lock = lock_job(job.name, job.store.folder, wait=False)
+        with lock, State.open(job.store.folder) as state:
             message = f"it could not be pulled: {error}"
             found = [Finding("pull", job.name, firing=True, message=message)]
             note(job, state, found, "", now_s, asked=False)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from typing import Final
 
 from crawler.cli.job_options import known_keys
@@ -57,7 +58,7 @@ def _view(job: PullJob) -> JobView:
         view = overview(job)
         last_s = None if view.last is None else view.last.started
         next_at = next_at_of(job, last_s)
-        return overview(job, next_at=next_at, running_since=running_since(folder))
+        return replace(view, next_at=next_at, running_since=running_since(folder))
     except CrawlError as exc:
         return JobView(name=job.name, path=job.path, folder=folder, error=str(exc))
 

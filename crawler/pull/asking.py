@@ -24,6 +24,8 @@ from crawler.urls import InvalidUrl, mask, wire_url
 
 TARGET: Final = "target"
 """The carried column that names a record's target."""
+CONDITIONAL: Final = "conditional"
+"""The carried column of a request that had validators: only such a one may bring a 304."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,19 @@ class Asking:
         moments = moments_at(now, self.job.timing.zone)
         name = _namer()
         for target in targets:
-            if TARGET in target.fields:
-                raise UsageError("--keep target: a pull's records say under that name which it is")
+            for name_kept in (TARGET, CONDITIONAL):
+                if name_kept in target.fields:
+                    raise UsageError(f"--keep {name_kept}: a pull's records say so of their own")
             key = name(target)
             yield self._request(target, key, moments)
 
     def _request(self, target: Target, key: str, moments: Mapping[str, datetime]) -> Target:
         known = self.known.get(key)
         url = self._url(target.url, known, moments)
-        headers = target.headers or ()
+        headers, fields = target.headers or (), {**target.fields, TARGET: key}
         if known is not None and self._is_conditional(target, known, url):
             headers = (*headers, *_validators(known))
-        fields = {**target.fields, TARGET: key}
+            fields[CONDITIONAL] = "yes"
         return target._replace(url=url, headers=headers or None, fields=fields)
 
     def _url(self, text: str, known: TargetState | None, moments: Mapping[str, datetime]) -> str:

@@ -64,7 +64,6 @@ class Commit:
         self._cursors = None if job.cursor is None else Cursors(job.cursor)
         self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
         self._touched: list[TargetState] = []
-        self._gone: list[Path] = []
 
     def commit(self, recorded: Recorded, ended_s: float) -> Committed | None:
         """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``."""
@@ -181,7 +180,7 @@ class Commit:
             )
         )  # fmt: skip
         if known.ending not in (None, content.ending):
-            self._gone.append(latest_path(self._workshop.folder, known))
+            self._remove(latest_path(self._workshop.folder, known))
         return now._replace(
             kind=content.kind, ending=content.ending, digest=content.digest, changed_at=new.at
         )
@@ -233,7 +232,7 @@ class Commit:
 
     def _forget_pages(self, group: _Group) -> None:
         for known in self._state.pages_beyond(group.key, group.last_page):
-            self._gone.append(latest_path(self._workshop.folder, known))
+            self._remove(latest_path(self._workshop.folder, known))
             self._state.set_target(known._replace(digest=None, asked=None))
 
     def _prune(self) -> None:
@@ -244,13 +243,20 @@ class Commit:
             for version in self._state.versions(target=target.id)[keep:] if keep else ():
                 self._state.forget_version(version)
                 folder = self._workshop.folder
-                self._gone += [folder / place for place in (version.place, version.diff) if place]
+                for place in filter(None, (version.place, version.diff)):
+                    self._remove(folder / place)
+
+    def _remove(self, path: Path) -> None:
+        """Have a file removed once the transaction that has no use for it is made."""
+        place = path.relative_to(self._workshop.folder).as_posix()
+        self._state.change("INSERT OR REPLACE INTO gone VALUES (?)", place)
 
     def _follow(self, recorded: Recorded) -> None:
         """Have ``latest/`` show what the state tells of this run, and clear away what is gone."""
-        for path in self._gone:
+        for (place,) in self._state.rows("SELECT place FROM gone"):
             with contextlib.suppress(OSError):
-                path.unlink()
+                (self._workshop.folder / place).unlink()
+        self._state.change("DELETE FROM gone")
         for record, body in replies_of(recorded):
             if body is None or record.error is not None:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from crawler.bodies.rows import SavedBody
+from crawler.pull.asking import CONDITIONAL
 from crawler.pull.content import Content, fault_of, read_content
 from crawler.pull.job import StorePlan
 from crawler.pull.state import TargetState
@@ -43,6 +44,6 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, plan: Stor
 
 
 def _not_modified(record: Record, known: TargetState) -> Judged:
-    if known.digest is not None and known.asked == record.url:
+    if CONDITIONAL in record.fields and known.digest is not None and known.asked == record.url:
         return Judged(UNCHANGED)
     return Judged(FAILED, "unexpected", "304 came for a request without If-None-Match")

@@ -72,6 +72,9 @@ MIGRATIONS: Final = (
         place TEXT PRIMARY KEY,
         bytes INTEGER NOT NULL
     ) WITHOUT ROWID;
+    CREATE TABLE gone (
+        place TEXT PRIMARY KEY
+    ) WITHOUT ROWID;
     CREATE TABLE alert (
         rule TEXT NOT NULL,
         subject TEXT NOT NULL,
@@ -89,4 +92,6 @@ MIGRATIONS: Final = (
 )
 """Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.
 
-``alert`` holds what is firing, ``message`` what is still to be told, a row a channel."""
+``gone`` names files that are to be removed, so that a kill leaves none behind. ``alert`` holds what
+is firing, ``message`` what is still to be told, a row a channel.
+"""

@@ -73,8 +73,8 @@ def _check_whole(job: PulledJob) -> tuple[int, int]:
     """Hold what any moment must show; give the cursor and the newest event that is kept."""
     for body in job.latest().values():
         json.loads(body)
-    if not (job.folder / "state.db").exists():
-        return 0, 0
+    if not (job.folder / "state.db").exists() or not job.state("SELECT 1 FROM sqlite_schema"):
+        return 0, 0  # killed before the first state was made, which is one transaction
     events = list(_events_kept(job))
     [(cursor,)] = job.state("SELECT max(CAST(cursor AS INTEGER)) FROM target") or [(0,)]
     for place, size in job.state("SELECT place, bytes FROM version"):

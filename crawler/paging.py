@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote_plus, urljoin, urlsplit
 
-from crawler.codec import decode_row
 from crawler.engines.base import Kept
+from crawler.exact_json import read_json
 from crawler.pagination import Pagination
 from crawler.record import NEXT, PAGE, Record, Target, page_number
 from crawler.selecting import compiled, search
@@ -194,7 +194,9 @@ def _bare(url: str) -> str:
 
 def _reply(kept: Kept) -> Any:  # noqa: ANN401 - any JSON
     try:
-        return decode_row(kept.body.read())
+        return read_json(kept.body.read())
+    except RecursionError:
+        raise _NoPagesError("the page is nested too deeply (--paginate)") from None
     except ValueError as exc:
         raise _NoPagesError(f"the page is no JSON (--paginate): {exc}") from None
 

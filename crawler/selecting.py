@@ -7,17 +7,22 @@ from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions
+from jmespath.functions import REVERSE_TYPES_MAP, TYPES_MAP, Functions
 
-from crawler.codec import decode_row, encode_json
+from crawler.codec import encode_json
 from crawler.engines.base import Kept
 from crawler.errors import UsageError
+from crawler.exact_json import read_json, write_json
 from crawler.record import Record
 
 _NOTHING: Final = ""
 _FUNCTIONS: Final[dict[str, Any]] = getattr(Functions, "FUNCTION_TABLE")  # noqa: B009 - not in its stubs
 _NOT_FOUND: Final = (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError)
 """What jmespath lets out where an expression does not suit a reply: floor() of a NaN, say."""
+
+# jmespath knows numbers by the names of their types; what a double cannot hold is one too.
+TYPES_MAP["Decimal"] = "number"
+REVERSE_TYPES_MAP["number"] = (*REVERSE_TYPES_MAP["number"], "Decimal")
 
 
 def compiled(expression: str, option: str) -> Any:  # noqa: ANN401 - jmespath's own type
@@ -75,8 +80,8 @@ class Selector:
     def keep(self, record: Record, kept: Kept) -> Record:
         """Add the fields; the reply is only looked at."""
         try:
-            reply = decode_row(kept.body.read())
-        except ValueError:
+            reply = read_json(kept.body.read(), decimal=float)
+        except (ValueError, RecursionError):
             found = dict.fromkeys((name for name, _ in self._select), _NOTHING)
         else:
             found = {name: _found(expr, reply) for name, expr in self._select}
@@ -110,5 +115,8 @@ def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
-    encoded = encode_json(value)  # texts too: one that is no Unicode could not be written
+    try:
+        encoded = encode_json(value)
+    except ValueError:  # a whole number of more than 64 bits; or a text that is no Unicode
+        encoded = write_json(value).encode("utf-8")
     return value if isinstance(value, str) else encoded.decode("utf-8").rstrip("\n")

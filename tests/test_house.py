@@ -147,6 +147,7 @@ FLOORS: Final[dict[str, float]] = {
     "engines/__init__.py": 0.1,
     "engines/base.py": 0.2,
     "codec.py": 1,
+    "exact_json.py": 1.1,
     "columns.py": 1,
     "url_template.py": 1,
     "session.py": 1,

@@ -470,3 +470,57 @@ def test_a_folder_of_jobs_is_pulled_one_after_another(
     (tmp_path / "b.toml").unlink()
     assert main(["pull", "--quiet", str(tmp_path)]) == 1
     assert capsys.readouterr().out.startswith("a: 1 asked: 0 changed, 0 unchanged, 1 failed")
+
+BIG_A, BIG_B = 123456789012345678901, 123456789012345678902
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(f"{BIG_A}", f"{BIG_B}"), ("0.12345678901234567891", "0.12345678901234567892")],
+    ids=["whole", "decimal"],
+)
+def test_the_last_digits_of_a_long_number_count(
+    site: Site, tmp_path: Path, first: str, second: str
+) -> None:
+    """Beyond 64 bits and beyond a double: a change is a change, told as it came."""
+    job = _job(tmp_path, site, '[store]\nversions = "jsonl"\nignore = ["$.at"]\n')
+    headers = {"Content-Type": "application/json"}
+    for number in (first, second):
+        site.page("/prices", Reply(b'{"n": %s, "at": 1}' % number.encode(), headers=headers))
+        job.pull()
+    assert job.outcomes() == ["changed", "changed"]
+    rows = [path.read_text() for path in job.versions()]
+    assert first in rows[0]
+    assert f'"json":{{"n":{second},' in rows[0]
+    assert f'+  \\"n\\": {second}' in rows[0]
+
+
+def test_a_json_patch_holds_long_numbers(site: Site, tmp_path: Path) -> None:
+    """As numbers, with all of their digits."""
+    job = _job(tmp_path, site, '[store]\ndiff = "json"')
+    headers = {"Content-Type": "application/json"}
+    for number in (b"0.12345678901234567891", b"0.12345678901234567892"):
+        site.page("/prices", Reply(b'{"n": %s}' % number, headers=headers))
+        job.pull()
+    assert '"value": 0.12345678901234567892' in job.diffs()[0]
+
+
+@pytest.mark.parametrize("number", [f"{BIG_B}", "1732700000.123456789"], ids=["whole", "decimal"])
+def test_a_cursor_keeps_its_digits(site: Site, tmp_path: Path, number: str) -> None:
+    """A number that was cut would skip what lies between."""
+    body = b'{"items": [{"id": 7}, {"id": %s}, {"id": 1.5}]}' % number.encode()
+    site.page("/prices", Reply(body, headers={"Content-Type": "application/json"}))
+    job = _job(tmp_path, site, '[cursor]\nfrom = "max(items[*].id)"\nparam = "since"')
+    assert [job.pull(), job.pull()] == [0, 0]
+    assert site.asked[1].path == f"/prices?since={number}"
+
+
+def test_json_behind_a_byte_order_mark_is_json(site: Site, tmp_path: Path) -> None:
+    """It is kept as it came, and compared by its value."""
+    job = _job(tmp_path, site, '[store]\nignore = ["$.at"]')
+    headers = {"Content-Type": "application/json"}
+    for number in (b"1", b"2"):
+        site.page("/prices", Reply(b'\xef\xbb\xbf{"at": %s}' % number, headers=headers))
+        assert job.pull() == 0
+    assert job.outcomes() == ["changed", "unchanged"]
+    assert [path.read_bytes() for path in job.versions()] == [b'\xef\xbb\xbf{"at": 1}']

@@ -1,20 +1,23 @@
 """What a reply's body is, and when two of them are the same.
 
-JSON is compared by its value: the order of members and the blanks between them are no change, nor
-is what the job ignores. Anything else is compared byte by byte.
+JSON is compared by its value, numbers by all of their digits: the order of members and the blanks
+between them are no change, nor is what the job ignores. Anything else is compared byte by byte.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from crawler.bodies.names import extension
 from crawler.bodies.rows import SavedBody
-from crawler.codec import decode_row
+from crawler.exact_json import read_json, write_json
 from crawler.pull.json_paths import JsonPath
+
+_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
+"""How JSON begins that is more than a single value, a byte order mark before it or not."""
 
 ContentKind = Literal["json", "text", "binary", "empty"]
 
@@ -40,9 +43,9 @@ def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
     data, ending = body.content, extension(body.content_type)
     if not data.strip():
         return Content("empty", hashlib.sha256(data).hexdigest(), data, ending)
-    if _says_json(body.content_type) or data.lstrip()[:1] in (b"{", b"["):
+    if _says_json(body.content_type) or _START.match(data):
         try:
-            value = decode_row(data)
+            value = read_json(data)
             compared = value
             for path in ignore:
                 compared = path.without(compared)
@@ -69,8 +72,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _digest(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return hashlib.sha256(write_json(value, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def fault_of(content: Content, body: SavedBody, before: str | None, *, allow_empty: bool) -> str:

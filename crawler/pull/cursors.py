@@ -6,10 +6,11 @@ what a page that failed held would be lost for ever otherwise.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
+from crawler.exact_json import write_json
 from crawler.pull.job import CursorPlan
 from crawler.selecting import compiled, search
 
@@ -42,8 +43,8 @@ def furthest(found: Sequence[Any]) -> str | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else write_json(value)

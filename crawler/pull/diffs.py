@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crawler.errors import UsageError
+from crawler.exact_json import write_json
 from crawler.pull.content import Content
 
 if TYPE_CHECKING:
@@ -57,16 +57,17 @@ def _lines(content: Content) -> Iterator[str]:
     """Give the lines of a text; of JSON those of its tidy form, without what is ignored."""
     if content.kind != "json":
         return iter(content.data.decode("utf-8", "replace").splitlines())
-    tidy = json.dumps(content.compared, indent=2, sort_keys=True, ensure_ascii=False)
+    tidy = write_json(content.compared, indent=2, sort_keys=True)
     return iter(tidy.splitlines())
 
 
 def _patch(old: Content, new: Content) -> Diff:
     """Tell what changed but for what is ignored, which no operation names."""
-    operations = list(_json_patch().make_patch(old.compared, new.compared))
+    patch = _json_patch().JsonPatch.from_diff(old.compared, new.compared, dumps=write_json)
+    operations = list(patch)
     added = sum(each["op"] in ("add", "replace") for each in operations)
     removed = sum(each["op"] in ("remove", "replace") for each in operations)
-    text = json.dumps(operations, indent=1, ensure_ascii=False) + "\n"
+    text = write_json(operations, indent=1) + "\n"
     return Diff(text, ".patch.json", added, removed)
 
 

@@ -7,12 +7,14 @@ after a kill writes the same files again: nothing is doubled. What ``add`` took 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from crawler.bodies.rows import SavedBody, content_field
 from crawler.codec import encode_json, encode_row
+from crawler.exact_json import write_json
 from crawler.export import pyarrow_modules
 from crawler.pull.content import Content
 from crawler.pull.diffs import Diff
@@ -160,8 +162,10 @@ def _row(new: New) -> dict[str, Any]:
 def _line(new: New) -> bytes:
     row = _row(new)
     if new.content.kind == "json":
+        whole = {**row, "json": new.content.value}
         try:
-            return encode_json({**row, "json": new.content.value})
-        except ValueError:
-            pass  # nested too deeply to be put in a row: kept as a text
+            return encode_json(whole)
+        except ValueError:  # numbers of many digits, or nested deeply
+            with contextlib.suppress(RecursionError, UnicodeEncodeError):
+                return write_json(whole).encode("utf-8") + b"\n"
     return encode_row({**row, **content_field(new.content.data, new.body.content_type)})

@@ -1,0 +1,76 @@
+"""JSON with its numbers as they are written: neither 64 bits nor a double cuts their digits.
+
+A text without such numbers is read as quickly as any other; the values are the same. What a double
+cannot hold becomes a ``Decimal``. (RFC 8259, section 6, sets no limit and warns that readers do.)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+from uuid import uuid4
+
+from crawler.codec import decode_row
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONG_NUMBER: Final = re.compile(rb"[0-9.]{16}|[0-9][eE][+-]?[0-9]{3}")
+"""What may be a number of more digits, or further from 1, than a double keeps."""
+_MOST_DIGITS: Final = 4000
+"""Digits of a whole number that ``int`` is asked to read (it refuses over 4,300)."""
+_MARK: Final = uuid4().hex
+
+
+def number(text: str) -> float | Decimal:
+    """Read a decimal: a float where that is all of it, else a ``Decimal``."""
+    value, exact = float(text), Decimal(text)
+    return value if Decimal(repr(value)) == exact else exact
+
+
+def read_json(data: bytes, *, decimal: Callable[[str], Any] = number) -> Any:  # noqa: ANN401
+    """Read a JSON text in UTF-8; a byte order mark before it is left out (RFC 8259, section 8.1).
+
+    ``decimal`` makes values of numbers with a fraction or an exponent. Raises ``ValueError`` for
+    what is no JSON, ``RecursionError`` for what is nested too deeply.
+    """
+    data = data.removeprefix(_BOM)
+    if not _LONG_NUMBER.search(data):
+        return decode_row(data)
+    try:
+        return json.loads(
+            data.decode("utf-8"), parse_int=_whole, parse_float=decimal, parse_constant=_refused
+        )
+    except ArithmeticError as exc:  # an exponent beyond Decimal's
+        raise ValueError(f"no number that can be read: {exc}") from None
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _MOST_DIGITS else Decimal(text)
+
+
+def _refused(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def write_json(
+    value: Any,  # noqa: ANN401 - whatever JSON holds
+    *,
+    indent: int | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Write what ``read_json`` gave, compactly without ``indent``; raises ``RecursionError``."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(
+        value, indent=indent, sort_keys=sort_keys, separators=separators, ensure_ascii=False,
+        default=_marked,
+    )  # fmt: skip
+    return re.sub(f'"{_MARK}([^"]+)"', r"\1", text) if _MARK in text else text
+
+
+def _marked(value: object) -> str:
+    """Have a Decimal written as a text that is told from all others, to be freed of its quotes."""
+    if isinstance(value, Decimal):
+        return f"{_MARK}{value}"
+    raise TypeError(f"{type(value).__name__} is no JSON")

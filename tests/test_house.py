@@ -32,6 +32,7 @@ FLOORS: Final[dict[str, float]] = {
     "pull/state.py": 1.1,
     "pull/durable.py": 1.15,
     "pull/content.py": 1.2,
+    "pull/validators.py": 0.1,
     "pull/latest.py": 1.2,
     "pull/rotation.py": 1.2,
     "pull/cursors.py": 1.3,

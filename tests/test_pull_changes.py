@@ -471,6 +471,7 @@ def test_a_folder_of_jobs_is_pulled_one_after_another(
     assert main(["pull", "--quiet", str(tmp_path)]) == 1
     assert capsys.readouterr().out.startswith("a: 1 asked: 0 changed, 0 unchanged, 1 failed")
 
+
 BIG_A, BIG_B = 123456789012345678901, 123456789012345678902
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from crawler.cli import main
+from crawler.pull.job import job_of
 from crawler.pull.schema import MIGRATIONS
 from tests.conftest import command
 from tests.pull_site import PulledJob, Reply, Site, serving
@@ -192,6 +193,55 @@ def test_a_commit_that_is_cut_off_is_made_again(
     assert len(job.diffs()) == 1
     assert [json.loads(body)["a"] for body in job.latest().values()] == [2]
     assert job.state("SELECT count(*) FROM version") == [(2,)]
+
+
+def _stumble(*_: object) -> None:
+    raise KeyError("s3cr3t")
+
+
+def test_a_bug_in_the_commit_is_told_and_bars_no_later_pull(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An alert and a line of history without the bug's words; what was fetched is put aside."""
+    from crawler.pull import committing
+
+    alerts = tmp_path / "alerts"
+    job = _job(tmp_path, site, f'[alerts]\ncommand = ["sh", "-c", "cat >> {alerts}"]')
+    job.pull()
+    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "judge", _stumble)
+        assert job.pull() == 70
+        capsys.readouterr()
+        assert job.pull() == 70
+        assert "put aside in" in capsys.readouterr().err
+    [aside] = job.folder.glob("spool-*")
+    assert b'"a\\": 2' in (aside / "bodies.jsonl").read_bytes()
+    assert job.pull() == 0
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [2]
+    told = [json.loads(line) for line in alerts.read_text().splitlines()]
+    assert [(each["rule"], each["state"]) for each in told] == [
+        ("pull", "firing"), ("pull", "recovered"),
+    ]  # fmt: skip
+    assert "KeyError" in told[0]["message"]
+    assert "s3cr3t" not in alerts.read_text()
+
+
+def test_a_bug_in_one_job_keeps_no_other_back(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several jobs the others are pulled; the bug is told at the end."""
+    from crawler.cli import pull
+
+    jobs = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        jobs.append(_job(tmp_path / name, site))
+    monkeypatch.setattr(
+        pull, "job_of", lambda file: _stumble() if file.path == jobs[0].path else job_of(file)
+    )
+    assert main(["pull", *(str(job.path) for job in jobs)]) == 70
+    assert [len(job.latest()) for job in jobs] == [0, 1]
 
 
 def test_rows_beyond_what_was_committed_are_overwritten(site: Site, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from crawler.pull import alerting
 from tests.conftest import command, crawl
 from tests.pull_site import Asked, PulledJob, Reply, Site, serving
 
@@ -339,6 +340,42 @@ def test_an_alert_that_cannot_be_told_is_told_later(
     job.path.write_text(good)
     job.pull()
     assert [each["state"] for each in _alerts(tmp_path)] == ["firing"]
+
+
+def test_what_fires_is_told_however_late(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program failed for weeks: what is over is given up, what fires still is told at last."""
+    job = _alerting(tmp_path, site, "failures = 1")
+    good = job.path.read_text()
+    job.path.write_text(good.replace('["sh", "-c", "cat', '["sh", "-c", "exit 7; cat'))
+    for status in (500, 200, 500):
+        site.pages["/a"] = lambda *_, status=status: Reply({"a": 1}, status)
+        time.sleep(0.6)  # the two failures are told apart by the second since when
+        job.pull()
+    monkeypatch.setattr(alerting, "OLD_S", -1.0)
+    job.pull()
+    assert "alerts of what is over are given up: 2" in capsys.readouterr().err
+    for _ in range(30):
+        job.pull()
+    job.path.write_text(good)
+    job.pull()
+    assert [each["state"] for each in _alerts(tmp_path)] == ["firing"]
+
+
+def test_what_waits_for_a_channel_is_bounded(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest are kept."""
+    monkeypatch.setattr(alerting, "MOST_WAITING", 3)
+    job = _alerting(tmp_path, site, "failures = 1")
+    job.path.write_text(job.path.read_text().replace('"-c", "cat', '"-c", "exit 7; cat'))
+    for number in range(8):
+        status = 200 if number % 2 else 500
+        site.pages["/a"] = lambda *_, status=status: Reply({"a": 1}, status)
+        job.pull()
+    bodies = [json.loads(row[0]) for row in job.state("SELECT body FROM message ORDER BY id")]
+    assert [each["state"] for each in bodies] == ["recovered", "firing", "recovered"]
 
 
 def test_a_pull_that_cannot_be_made_is_told(site: Site, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,52 @@ def test_where_the_clock_is_put_back() -> None:
     assert _moments("30 * * * *", begin, 3) == [
         "10-25T02:30:00+02:00", "10-25T02:30:00+01:00", "10-25T03:30:00+01:00",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schedule", "forward", "back"),
+    [
+        (
+            "*/30 2 * * *",
+            ["03-29T03:00:00+02:00"],
+            ["10-25T02:00:00+02:00", "10-25T02:30:00+02:00"],
+        ),
+        ("* 2 * * *", ["03-29T03:00:00+02:00"], None),
+        (
+            "30 */2 * * *",
+            ["03-29T03:00:00+02:00", "03-29T04:30:00+02:00"],
+            ["10-25T02:30:00+02:00"],
+        ),
+        ("*/30,45 2-2 * * *", ["03-29T03:00:00+02:00"], None),
+    ],
+)
+def test_stars_of_a_job_of_some_hours(
+    schedule: str, forward: list[str], back: list[str] | None
+) -> None:
+    """It runs on the day without its hour, and not twice on the day that has it twice."""
+    begin = datetime(2026, 3, 29, 1, 45, tzinfo=BERLIN)
+    assert _moments(schedule, begin, len(forward)) == forward
+    found = _moments(schedule, datetime(2026, 10, 25, 1, 45, tzinfo=BERLIN), 70)
+    of_the_day = [each for each in found if each.startswith("10-25T02")]
+    assert len(of_the_day) == len({each[:11] for each in of_the_day}), "an hour came twice"
+    if back is not None:
+        assert of_the_day == back
+
+
+@given(
+    st.sampled_from(["*", "*/7", "*/30", "0-20/5", "*/50,3"]),
+    st.sampled_from(["*/2", "*/5", "8", "2,3", "*/7,9"]),
+    st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)),
+)
+def test_stars_written_out_mean_the_same(minute: str, hour: str, begin: datetime) -> None:
+    """Where no clock is put forward or back, cron's own moments come."""
+    schedule = f"{minute} {hour} * * *"
+    trigger = trigger_of(Timing(schedule=schedule))
+    assert trigger is not None
+    at = begin.replace(tzinfo=UTC)
+    for moment in islice(CronSim(schedule, at), 5):
+        at = datetime.fromtimestamp(trigger.following(None, at.timestamp()), UTC)
+        assert at == moment
 
 
 def test_sunday_is_0_and_7() -> None:

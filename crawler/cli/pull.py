@@ -61,19 +61,24 @@ def _say(text: str) -> None:
 def _once(options: PullOptions) -> int:
     """Pull each job, one after another: none keeps the next from its turn. The worst code counts.
 
-    Where only one was named, its error is the command's own.
+    Where only one was named, its error is the command's own; a bug is told last.
     """
     if len(options.places) == 1 and not options.places[0].is_dir():
         return _pull_file(options.places[0], options)
-    codes = []
+    codes, bugs = list[int](), list[Exception]()
     for path in job_files(options.places):
         try:
             codes.append(_pull_file(path, options))
         except CrawlError as exc:
             _say(f"error: {exc}")
             codes.append(exc.exit_code)
+        except Exception as exc:
+            bugs.append(exc)
+            continue
         if codes[-1] > 128:  # it was told to stop
             break
+    if bugs:
+        raise bugs[0]
     return max(codes)
 
 
@@ -89,9 +94,16 @@ def _pull_file(path: Path, options: PullOptions) -> int:
             if not options.quiet:
                 _say(str(exc).partition(";")[0] + ": skipped")
             return 0
-        except CrawlError as exc:
-            _note_failure(job, exc)
+        except Exception as exc:
+            _note_failure(job, _words_of(exc))
             raise
+
+
+def _words_of(exc: Exception) -> str:
+    """Say why a pull could not be made; of a bug its kind only: its words may hold a secret."""
+    if isinstance(exc, CrawlError):
+        return str(exc)
+    return f"{type(exc).__name__}, a bug in crawl: with --debug it shows where"
 
 
 @contextlib.contextmanager
@@ -170,7 +182,7 @@ def _tell(job: PullJob, state: State, pulled: Pulled, *, asked: bool) -> bool:
     broken = broken_limits(job, job.store.folder / LOG_NAME, run.id)
     found = [*broken, *findings(job, state, pulled.committed)]
     note(job, state, found, run.id, run.ended, asked=asked)
-    deliver(job, state, warn)
+    deliver(job, state, time.time(), warn)
     if job.textfile is not None or job.otlp is not None:
         _export(job, view_of(job, state, next_at=next_at_of(job, run.started)))
     for each in broken:
@@ -213,20 +225,20 @@ def _line(job: PullJob, committed: Committed) -> str:
     )
 
 
-def _note_failure(job: PullJob, error: CrawlError) -> None:
+def _note_failure(job: PullJob, words: str) -> None:
     """Have history and alerts tell of a pull that could not be made.
 
     One that is under way in another process tells what there is to tell itself.
     """
     now_s = time.time()
-    note_failure(job, error, now_s)
+    note_failure(job, words, now_s)
     try:
         lock = lock_job(job.name, job.store.folder, wait=False)
         with lock, State.open(job.store.folder) as state:
-            message = f"it could not be pulled: {error}"
+            message = f"it could not be pulled: {words}"
             found = [Finding("pull", job.name, firing=True, message=message)]
             note(job, state, found, "", now_s, asked=False)
-            deliver(job, state, _warner(job))
+            deliver(job, state, now_s, _warner(job))
     except (CrawlError, OSError):
         return  # the error itself may be that the state cannot be used
 

@@ -2,13 +2,14 @@
 
 What is firing stands in the state, and so does what is still to be told: it is written in the
 transaction that changes the one, and taken out once it was told. So an alert that could not be sent
-is sent by the next pull, and a kill between loses none (it may tell one twice).
+is sent by the next pull, and a kill between loses none (it may tell one twice). What still fires is
+told however late; what is over is not news for ever.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,14 @@ from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob
 from crawler.pull.judging import FAILED
-from crawler.pull.state import State, TargetState
+from crawler.pull.state import Message, State, TargetState
 from crawler.reading import read_report
 from crawler.verdicts import judge
 
-MOST_TRIES: Final = 20
-"""Times that telling an alert is tried, once a pull, before it is given up."""
+OLD_S: Final = 7 * 86_400.0
+"""Age beyond which an alert that could not be told is given up, unless it says what still is."""
+MOST_WAITING: Final = 100
+"""Alerts that wait for a channel; of more, the oldest that say what is over are given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +168,48 @@ def _tell(
         )
 
 
-def deliver(job: PullJob, state: State, warn: Callable[[str], None]) -> None:
+def deliver(job: PullJob, state: State, now_s: float, warn: Callable[[str], None]) -> None:
     """Tell all that is still to be told, oldest first; what cannot be told stays for later."""
     failed, there = set[str](), channels_of(job.alerts)
     for message in state.messages():
         if message.channel in failed:  # it would wait for its time-out each time
             continue
-        if message.channel not in there:  # the job has it no more
-            state.change("DELETE FROM message WHERE id = ?", message.id)
-            continue
-        try:
-            send(message.channel, json.loads(message.body), job.alerts, job.path.parent)
-        except ChannelError as exc:
-            failed.add(message.channel)
-            given_up = message.tries + 1 >= MOST_TRIES
-            warn(f"an alert could not be told{' and is given up' * given_up}: {exc}")
-            if not given_up:
-                state.change("UPDATE message SET tries = tries + 1 WHERE id = ?", message.id)
+        if message.channel in there:  # else the job has it no more
+            try:
+                send(message.channel, json.loads(message.body), job.alerts, job.path.parent)
+            except ChannelError as exc:
+                failed.add(message.channel)
+                warn(f"an alert could not be told, the next pull tries again: {exc}")
                 continue
-        state.change("DELETE FROM message WHERE id = ?", message.id)
+        _forget(state, message)
+    for channel in failed:
+        _give_up(state, channel, now_s, warn)
+
+
+def _give_up(state: State, channel: str, now_s: float, warn: Callable[[str], None]) -> None:
+    """Forget of what waits for a channel that is down what nobody has to know any more."""
+    waiting = [message for message in state.messages() if message.channel == channel]
+    firing = {(rule, subject, _iso(since)) for rule, subject, since in _firing(state)}
+    given_up = [
+        message
+        for number, message in enumerate(reversed(waiting))
+        if (number >= MOST_WAITING or now_s - message.at > OLD_S) and not _is_so(message, firing)
+    ]
+    for message in given_up:
+        _forget(state, message)
+    if given_up:
+        warn(f"{channel}: alerts of what is over are given up: {len(given_up)}")
+
+
+def _is_so(message: Message, firing: Set[tuple[str, str, str]]) -> bool:
+    """Whether an alert tells of what fires still."""
+    body = json.loads(message.body)
+    own = (body["rule"], body["subject"], body["since"])
+    return body["state"] == "firing" and own in firing
+
+
+def _forget(state: State, message: Message) -> None:
+    state.change("DELETE FROM message WHERE id = ?", message.id)
 
 
 def _iso(moment_s: float) -> str:

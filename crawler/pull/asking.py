@@ -2,7 +2,8 @@
 
 A target's ``key``, its URL as the job has it, is its identity from pull to pull; it is carried in
 the record as ``target``. If-None-Match and If-Modified-Since (RFC 9110, section 13.1) go along
-where the newest version came from the very same URL and is still in ``latest/``.
+where the newest version came from the very same URL, asked for in the same manner, and is still in
+``latest/``.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Asking:
             and known.trusted
             and known.digest is not None
             and known.asked == shown(url)
+            and known.asked_with == self.job.manner
+            and any(_validators(known))
             and self.settings.paginate is None  # its first page may stand where others change
             and not self._is_due_in_full(known)
             and latest_path(self.job.store.folder, known).exists()
@@ -93,9 +96,10 @@ class Asking:
 
 
 def _validators(known: TargetState) -> Iterator[tuple[str, str]]:
-    if known.etag is not None:
+    """Give what is known of the newest version; bytes beyond ASCII would not come back as sent."""
+    if known.etag is not None and known.etag.isascii():
         yield "If-None-Match", known.etag
-    if known.last_modified is not None:
+    if known.last_modified is not None and known.last_modified.isascii():
         yield "If-Modified-Since", known.last_modified
 
 

@@ -25,6 +25,7 @@ from crawler.pull.judging import CHANGED, FAILED, NOT_MODIFIED, UNCHANGED, Judge
 from crawler.pull.latest import latest_path, slug_of
 from crawler.pull.replies import Recorded, Reply, replies_of
 from crawler.pull.state import Outcome, RunState, State, TargetState, Version
+from crawler.pull.validators import Validators, validators_of
 from crawler.pull.versions import New, Versions, open_versions
 from crawler.record import NEXT, Record, page_number
 
@@ -104,6 +105,8 @@ class Commit:
         record, body = reply
         page = page_number(record.fields)
         known = self._known(group.key, page)
+        if known.digest is not None and known.asked_with != self._job.manner:
+            known = known._replace(digest=self._digest_now(known))
         judged = judge(record, body, known, self._job.store)
         found = None
         if self._cursors is not None and judged.content is not None:
@@ -132,6 +135,11 @@ class Commit:
             return Judged(FAILED, "unexpected", words), None
         found = cursors.of(content.value)
         return (Judged(UNCHANGED) if found is None else judged), found
+
+    def _digest_now(self, known: TargetState) -> str | None:
+        """Give the newest version's digest as the job compares now: ``ignore`` may have changed."""
+        content = self._latest(known)
+        return known.digest if content is None else content.digest
 
     def _known(self, key: str, page: int) -> TargetState:
         known = self._state.target(key, page)
@@ -189,29 +197,35 @@ class Commit:
         self, now: TargetState, record: Record, body: SavedBody, judged: Judged
     ) -> TargetState:
         """Note what the server calls this body; one name for two bodies is not to be trusted."""
-        headers = {name.lower(): value for name, value in body.headers}
-        etag, trusted = headers.get("etag"), now.trusted
-        same = etag is not None and etag == now.etag and now.asked == record.url
-        if same and trusted and judged.outcome == CHANGED:
+        found = validators_of(body.headers)
+        before = Validators(now.etag, now.last_modified)
+        same = (now.asked, now.asked_with) == (record.url, self._job.manner)
+        trusted = now.trusted
+        if same and trusted and judged.outcome == CHANGED and found.deny(before):
             trusted = False
-            self._warn(f"{now.key}: one ETag for two bodies: it is not asked by ETag any more")
+            name = "Last-Modified" if found.etag is None else "ETag"
+            self._warn(f"{now.key}: one {name} for two bodies: it is asked in full from now on")
         return now._replace(
-            asked=record.url, etag=etag, last_modified=headers.get("last-modified"),
-            trusted=trusted, full_at=moment_of(record),
+            asked=record.url, asked_with=self._job.manner, etag=found.etag,
+            last_modified=found.last_modified, trusted=trusted, full_at=moment_of(record),
         )  # fmt: skip
 
     def _diff(self, known: TargetState, content: Content) -> Diff | None:
         """Tell what changed since what is in ``latest/``, which this run has not touched yet."""
         if known.digest is None or self._job.cursor is not None:
             return None
+        before = self._latest(known)
+        return None if before is None else diff_of(before, content, self._job.store.diff)
+
+    def _latest(self, known: TargetState) -> Content | None:
+        """Read what is in ``latest/``; None where it is not there."""
         try:
-            old = latest_path(self._workshop.folder, known).read_bytes()
+            data = latest_path(self._workshop.folder, known).read_bytes()
         except OSError:
             return None
         kind = "application/json" if known.kind == "json" else None
-        before = SavedBody("", 0, "", None, kind, "", (), old)
-        old_content = read_content(before, self._job.store.ignore)
-        return diff_of(old_content, content, self._job.store.diff)
+        body = SavedBody("", 0, "", None, kind, "", (), data)
+        return read_content(body, self._job.store.ignore)
 
     def _conclude(self, group: _Group | None) -> None:
         """End a target: its cursor moves on, and pages that are no more leave ``latest/``."""

@@ -26,18 +26,29 @@ class Workshop:
 
     def tidy(self) -> None:
         """Make the folder, and clear away what a killed pull left under way."""
-        with _told("make", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        self.make(self.folder)
         with _told("clear", self._parts):
             shutil.rmtree(self._parts, ignore_errors=True)
             self._parts.mkdir(exist_ok=True)
+
+    def make(self, folder: Path) -> None:
+        """Make a folder and those above it, durably; one that is there is fine."""
+        with _told("make", folder):
+            _make(folder)
+
+    def move(self, old: Path, new: Path) -> None:
+        """Give a folder in this one another name; what has that name goes."""
+        with _told("move", old):
+            shutil.rmtree(new, ignore_errors=True)
+            old.rename(new)
+            sync(self.folder)
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[Path]:
         """Give a place to write at; what is there at the end is moved to ``path``, durably."""
         part = self._parts / path.name
         with _told("write", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             yield part
             sync(part)
             os.replace(part, path)
@@ -54,7 +65,7 @@ class Workshop:
         What a killed pull appended beyond ``start`` is overwritten: nobody was told of it.
         """
         with _told("append to", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             with path.open("r+b" if path.exists() else "w+b") as file:
                 start = min(start, file.seek(0, os.SEEK_END))  # somebody may have shortened it
                 file.truncate(start)
@@ -78,6 +89,15 @@ def end_of_others(path: Path, ours: bytes) -> int:
                 if line.endswith(b"\n") and not line.startswith(ours):
                     end = at
     return end
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that a power cut does not take away again."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync(folder.parent)
 
 
 def sync(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -86,7 +87,10 @@ class AlertPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullJob:
-    """One job. ``path`` and the store's folder are absolute."""
+    """One job. ``path`` and the store's folder are absolute.
+
+    ``manner`` is a digest of how it asks and compares, as the file has it: of secrets their names.
+    """
 
     path: Path
     name: str
@@ -98,6 +102,7 @@ class PullJob:
     alerts: AlertPlan
     textfile: Path | None
     otlp: str | None
+    manner: str = ""
 
 
 def job_of(file: JobFile) -> PullJob:
@@ -128,7 +133,14 @@ def _job(file: JobFile) -> PullJob:
         alerts=_alerts(file.table("alerts")),
         textfile=None if textfile is None else file.path.parent / textfile,
         otlp=metrics.get("otlp"),
+        manner=_manner(file),
     )
+
+
+def _manner(file: JobFile) -> str:
+    """Tell one way to ask and compare from another. A credential that rotates changes nothing."""
+    told = [sorted(file.table("request").items()), file.table("store").get("ignore")]
+    return sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _timing(top: Table) -> Timing:

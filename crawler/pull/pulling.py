@@ -81,8 +81,7 @@ class Pull:
         job = self.job
         check_pull(job, self.requests.settings)
         workshop = Workshop(job.store.folder)
-        job.store.folder.parent.mkdir(parents=True, exist_ok=True)
-        _make(job.store.folder)
+        workshop.make(job.store.folder)
         with lock_job(job.name, job.store.folder, wait=self.wait):
             workshop.tidy()
             with State.open(job.store.folder) as state:
@@ -93,22 +92,34 @@ class Pull:
                 return pulled
 
     def _take_up(self, state: State, workshop: Workshop) -> Committed | None:
-        """Commit what a pull that was killed had recorded."""
+        """Commit what a pull that was killed had recorded.
+
+        Where a bug is in the way the bodies are put aside: it is not to bar every later pull.
+        """
         log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
-        if not spool.exists():
+        run = newest_run(log) if spool.exists() and _whole_size(log) else None
+        if run is None:
+            shutil.rmtree(spool, ignore_errors=True)
             return None
-        committed = None
-        if _whole_size(log):
-            run = newest_run(log)
-            if run is not None:
-                commit = Commit(self.job, state, workshop, warn=self.warn)
-                committed = commit.commit(Recorded(run, log, spool / _BODIES), time.time())
+        try:
+            commit = Commit(self.job, state, workshop, warn=self.warn)
+            committed = commit.commit(Recorded(run, log, spool / _BODIES), time.time())
+        except CrawlError:
+            raise
+        except Exception as exc:
+            aside = spool.with_name(f"{_SPOOL}-{run}")
+            workshop.move(spool, aside)
+            self.warn(
+                f"what a pull had fetched cannot be taken in, by a bug in crawl "
+                f"({type(exc).__name__}); its bodies are put aside in {aside}"
+            )
+            return None
         shutil.rmtree(spool, ignore_errors=True)
         return committed
 
     def _pull(self, state: State, workshop: Workshop) -> Committed:
         log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
-        spool.mkdir()
+        workshop.make(spool)
         offset = _whole_size(log)
         settings = _with_spool(self.requests.settings, spool / _BODIES)
         known = {target.key: target for target in state.targets() if target.page == 1}
@@ -139,13 +150,13 @@ def check_pull(job: PullJob, settings: Settings) -> None:
         raise UsageError("dedupe: a pull keeps a version of each target; leave it out")
 
 
-def note_failure(job: PullJob, error: CrawlError, now_s: float) -> None:
+def note_failure(job: PullJob, words: str, now_s: float) -> None:
     """Note in the job's state that a pull could not be made, for its history to tell."""
     run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s)) + f"-{int(now_s * 1e6) % 10**8:08d}"
     with contextlib.suppress(CrawlError, OSError):
         job.store.folder.mkdir(parents=True, exist_ok=True)
         with State.open(job.store.folder) as state:
-            state.add(RunState(run, now_s, now_s, 0, 0, 0, str(error)))
+            state.add(RunState(run, now_s, now_s, 0, 0, 0, words))
 
 
 def _whole_size(log: Path) -> int:
@@ -155,14 +166,6 @@ def _whole_size(log: Path) -> int:
     with RunLock(log, wait=True):
         repair(log)
     return log.stat().st_size
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise UsageError(f"[store] dir {folder}: cannot make it: {reason}") from None
 
 
 def _with_spool(settings: Settings, spool: Path) -> Settings:

@@ -89,6 +89,18 @@ MIGRATIONS: Final = (
         tries INTEGER NOT NULL DEFAULT 0
     );
     """,
+    """
+    ALTER TABLE target ADD COLUMN asked_with TEXT;
+    CREATE TABLE waiting (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        channel TEXT NOT NULL,
+        body TEXT NOT NULL
+    );
+    INSERT INTO waiting SELECT id, at, channel, body FROM message;
+    DROP TABLE message;
+    ALTER TABLE waiting RENAME TO message;
+    """,
 )
 """Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.
 

@@ -28,9 +28,10 @@ class StateError(CrawlError):
 class TargetState(NamedTuple):
     """What is known of a target (a page of it). Moments are Unix seconds.
 
-    ``asked`` is the URL, masked, that ``etag`` and ``last_modified`` came from; ``trusted`` is
-    False once the server gave one ETag to two bodies. ``full_at`` is when the whole body last came.
-    ``digest`` is that of the newest version. ``failures`` counts those in a row.
+    ``asked`` is the URL, masked, that ``etag`` and ``last_modified`` came from, ``asked_with`` the
+    job's ``manner`` then; ``trusted`` is False once the server gave one of them to two bodies.
+    ``full_at`` is when the whole body last came. ``digest`` is that of the newest version.
+    ``failures`` counts those in a row.
     """
 
     id: int
@@ -53,6 +54,7 @@ class TargetState(NamedTuple):
     error: str | None
     detail: str | None
     cursor: str | None
+    asked_with: str | None
 
 
 class RunState(NamedTuple):
@@ -104,7 +106,6 @@ class Message(NamedTuple):
     at: float
     channel: str
     body: str
-    tries: int
 
 
 _TARGET_COLUMNS: Final = ", ".join(TargetState._fields)

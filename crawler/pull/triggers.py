@@ -2,8 +2,10 @@
 
 cronsim computes cron, as Debian's cron does: where the clock is put forward, a job of the hour that
 is missing runs right after; where it is put back, a job of the hour that comes twice runs once,
-unless it runs every hour anyway. (APScheduler 3.11 was measured too: its cron trigger gave a moment
-that does not exist, and 02:30 twice.)
+unless it runs every hour anyway. To cron a field that begins with * makes a job one of every hour,
+so ``*/30 2 * * *`` would not run at all on the one day and four times on the other: such fields are
+written out. (APScheduler 3.11 was measured too: its cron trigger gave a moment that does not exist,
+and 02:30 twice.)
 """
 
 from __future__ import annotations
@@ -73,12 +75,24 @@ def _cron(expression: str, moment: datetime) -> Any:  # noqa: ANN401 - cronsim h
         raise UsageError(
             "schedule needs the extra: pip install 'crawl-bench[schedule]'; every does not"
         ) from None
-    if len(expression.split()) != 5:
+    fields = expression.split()
+    if len(fields) != 5:
         raise _wrong(expression, "five fields are needed")
     try:
-        return CronSim(expression, moment)
+        return CronSim(_of_its_hours(*fields), moment)
     except CronSimError as exc:
         raise _wrong(expression, str(exc).lower()) from None
+
+
+def _of_its_hours(minute: str, hour: str, *days: str) -> str:
+    """Write out the fields of a job that does not run every hour."""
+    if hour not in ("*", "*/1"):
+        minute, hour = _written_out(minute, "0-59"), _written_out(hour, "0-23")
+    return " ".join((minute, hour, *days))
+
+
+def _written_out(field: str, whole: str) -> str:
+    return whole + field.removeprefix("*") if field.startswith("*") else field
 
 
 def _wrong(expression: str, why: str) -> UsageError:

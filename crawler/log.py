@@ -276,10 +276,11 @@ def cannot(what: str, path: Path, exc: OSError) -> LogError:
     return LogError(f"cannot {what} {path}: {reason}; {remedy}")
 
 
+_GO_ON: Final = "then go on (crawl run: with --resume); no earlier record is lost"
 _REMEDIES: Final = {
-    errno.ENOSPC: "free some space and go on with --resume; no earlier record is lost",
-    errno.EDQUOT: "free some of your quota and go on with --resume; no earlier record is lost",
-    errno.EFBIG: "raise the file size limit and go on with --resume; no earlier record is lost",
+    errno.ENOSPC: f"free some space, {_GO_ON}",
+    errno.EDQUOT: f"free some of your quota, {_GO_ON}",
+    errno.EFBIG: f"raise the file size limit, {_GO_ON}",
     errno.EISDIR: "give a file, not a directory",
     errno.ENOENT: "make its directory first",
 }

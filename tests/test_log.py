@@ -272,7 +272,8 @@ def test_a_full_disk_costs_no_line(tmp_path, disk) -> None:
         code = "import sys; open(sys.argv[3], 'wb').write(b'x' * 10_000)\n" + FILL
     words, lines, goes_on = output_of(code, log, disk, ballast, before=before).splitlines()
     assert words == (
-        f"cannot append to {log}: {DISKS[disk]} and go on with --resume; no earlier record is lost"
+        f"cannot append to {log}: {DISKS[disk]}, then go on (crawl run: with --resume); "
+        "no earlier record is lost"
     )
     told, intact = lines.split()
     assert int(told) > 10
@@ -294,7 +295,7 @@ def test_an_interrupted_append_is_taken_back(log, monkeypatch) -> None:
     writer = LogWriter(log, "none")
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", short)
-        with pytest.raises(LogError, match="no space left on device; free some space and go on"):
+        with pytest.raises(LogError, match="no space left on device; free some space, then go on"):
             writer.append([line(1), line(2), line(3)])
     assert log.read_bytes() == line(0)
     writer.append([line(4)])

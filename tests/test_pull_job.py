@@ -179,6 +179,31 @@ def test_check_shows_what_would_be_sent(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "job").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[alerts]\ncommand = ["./alert"]', "[alerts] command: there is no program ./alert"),
+        ('[alerts]\ncommand = ["no-such-program"]', "there is no program no-such-program"),
+        ('[metrics]\ntextfile = "gone/a.prom"', "[metrics] textfile"),
+    ],
+)
+def test_check_finds_what_would_fail_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, said: str
+) -> None:
+    """It is better known before the night in which an alert is to be told."""
+    path = tmp_path / "job.toml"
+    path.write_text(f'[targets]\nlist = ["http://127.0.0.1:9/"]\n{more}\n')
+    assert main(["pull", "--check", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert str(path) in error
+    (tmp_path / "alert").write_text("#!/bin/sh\n")
+    (tmp_path / "alert").chmod(0o755)
+    (tmp_path / "gone").mkdir()
+    if "no-such" not in more:
+        assert main(["pull", "--check", str(path)]) == 0
+
+
 def test_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
     """Options that contradict or need each other are refused."""
     for args, said in (
@@ -188,6 +213,9 @@ def test_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         (["--wait", "--skip-if-running", "a.toml"], "opposite things"),
         (["--loop", "--wait", "a.toml"], "never pulls a job twice"),
         (["--json", "a.toml"], "--status and --history"),
+        (["--json", "--loop", "a.toml"], "--status and --history"),
+        (["--since", "1h", "a.toml"], "--since is of the history"),
+        (["--since", "1h", "--status", "a.toml"], "--since is of the history"),
         (["--every", "100ms", "a.toml"], "at least 1s"),
         (["--at-once", "0", "--loop", "a.toml"], "--at-once"),
         ([], "no job"),

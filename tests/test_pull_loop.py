@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -145,8 +146,10 @@ def test_a_job_edited_to_rubbish_stays_as_it_was(site: Site, tmp_path: Path) -> 
     """Its pulls go on by what was read; SIGHUP tells the error; a mended file is taken."""
     jobs = _jobs(tmp_path, site, "a", "b")
     good = jobs["a"].path.read_text()
-    with _running("--loop", tmp_path / "jobs", log=tmp_path / "out") as loop:
-        loop.until(lambda: bool(site.of("/a")))
+    serve = ("--serve", "127.0.0.1:0")
+    with _running("--loop", tmp_path / "jobs", *serve, log=tmp_path / "out") as loop:
+        loop.until(lambda: bool(site.of("/a")) and "status at " in loop.said())
+        url = loop.said().partition("status at ")[2].split()[0]
         jobs["a"].path.write_text("every = rubbish")
         count = len(site.of("/a"))
         loop.until(lambda: len(site.of("/a")) > count + 1)
@@ -154,6 +157,12 @@ def test_a_job_edited_to_rubbish_stays_as_it_was(site: Site, tmp_path: Path) -> 
         loop.until(lambda: "no TOML" in loop.said() and "stays as it was" in loop.said())
         count = len(site.of("/a"))
         loop.until(lambda: len(site.of("/a")) > count)
+        stale = {
+            view["name"]: view["stale"] for view in requests.get(f"{url}api", timeout=5).json()
+        }
+        assert "no TOML" in stale["a"]
+        assert stale["b"] is None
+        assert "its file was, which now is not right" in requests.get(url, timeout=5).text
         jobs["a"].path.write_text(good.replace("/a", "/b?by=a"))
         loop.process.send_signal(signal.SIGHUP)
         loop.until(lambda: any("by=a" in each.path for each in site.asked))
@@ -162,6 +171,29 @@ def test_a_job_edited_to_rubbish_stays_as_it_was(site: Site, tmp_path: Path) -> 
         loop.process.send_signal(signal.SIGHUP)
         loop.until(lambda: bool(site.of("/new")))
         assert loop.end(signal.SIGINT) == 0
+
+
+def test_a_job_put_back_while_it_is_pulled_is_not_begun_again(site: Site, tmp_path: Path) -> None:
+    """Its file goes and comes back, as editors do it, in the middle of a pull."""
+    jobs = _jobs(tmp_path, site, "a", "b")
+    goes_on = threading.Event()
+    site.pages["/a"] = lambda *_: Reply({"a": goes_on.wait(30)})
+    text = jobs["a"].path.read_text()
+    with _running("--loop", tmp_path / "jobs", log=tmp_path / "out") as loop:
+        loop.until(lambda: bool(site.of("/a")))
+        jobs["a"].path.unlink()
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: loop.said().count("jobs read anew") == 1)
+        jobs["a"].path.write_text(text)
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: loop.said().count("jobs read anew") == 2)
+        count = len(site.of("/b"))
+        loop.until(lambda: len(site.of("/b")) > count + 1)
+        assert "skipped" not in loop.said()
+        assert len(site.of("/a")) == 1
+        goes_on.set()
+        loop.until(lambda: len(site.of("/a")) > 1)
+        assert loop.end() == 0
 
 
 def test_a_loop_begins_only_with_jobs_that_can_be_pulled(site: Site, tmp_path: Path) -> None:

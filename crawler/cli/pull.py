@@ -30,7 +30,7 @@ from crawler.crawling import Crawling
 from crawler.errors import CrawlError, JobRunningError, TargetError, UsageError
 from crawler.files import write_whole
 from crawler.pull.alerting import Finding, broken_limits, deliver, failure_of, findings, note
-from crawler.pull.channels import check_channels
+from crawler.pull.channels import check_channels, check_program
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import JobFile, parse_job, read_job_file
@@ -300,6 +300,9 @@ def _check(options: PullOptions) -> int:
         file = read_job_file(path, known_keys())
         job, requests = _checked(file)
         with standing_at(file.path), _naming(path):
+            check_program(job.alerts, file.path.parent)
+            if job.textfile is not None and not job.textfile.parent.is_dir():
+                raise UsageError(f"[metrics] textfile: {job.textfile.parent} is no folder; make it")
             print(preview(file, job, requests), end="")
     return 0
 

@@ -7,7 +7,7 @@ from typing import Final, Unpack
 import click
 
 from crawler.cli.grouped import GroupedCommand, OptionGroup
-from crawler.cli.option_groups import DEBUG, default_option, flag_option, text_option
+from crawler.cli.option_groups import DEBUG, flag_option, text_option
 from crawler.cli.pull_options import PullParams, parse_pull
 
 
@@ -55,11 +55,11 @@ LOOK: Final = OptionGroup(
     (
         flag_option("--status", help="Show jobs and targets: last, next, changed, failing, p95."),
         flag_option("--history", help="Show the pulls of a job."),
-        default_option(
+        text_option(
             "--since",
             metavar="TIME",
-            value="7d",
-            help="History from then: 2025-11-23T14:30 (UTC), 2025-11-23, or 15m, 2h, 7d ago.",
+            help="History from then: 2025-11-23T14:30 (UTC), 2025-11-23, or 15m, 2h, 7d ago.  "
+            "[default: 7d]",
         ),
         flag_option("--json", help="Show it as JSON."),
     ),

@@ -33,7 +33,7 @@ class PullParams(TypedDict):
     unit: Unit | None
     status: bool
     history: bool
-    since: str
+    since: str | None
     json: bool
     quiet: bool
 
@@ -57,6 +57,7 @@ class PullOptions:
     quiet: bool = False
 
 
+_SINCE: Final = "7d"
 _OF_LOOP: Final = ("serve", "token", "at_once")
 _WITHOUT_JOBS: Final = ("schema",)
 
@@ -67,7 +68,8 @@ def parse_pull(params: PullParams) -> PullOptions:
     if mode == "loop":
         _check_loop(params)
     else:
-        _check_unheeded(params, mode)
+        _check_unheeded(params)
+    _check_looking(params, mode)
     if not params["jobs"] and mode not in _WITHOUT_JOBS:
         raise UsageError("no job: give its file, as crawl pull job.toml; --init job.toml makes one")
     token = params["token"]
@@ -82,7 +84,7 @@ def parse_pull(params: PullParams) -> PullOptions:
         skip_if_running=params["skip_if_running"],
         text_on_stdin=params["text_on_stdin"],
         unit=params["unit"],
-        since_s=values.moment_s(params["since"], "--since", now_s=time.time()),
+        since_s=values.moment_s(params["since"] or _SINCE, "--since", now_s=time.time()),
         json=params["json"],
         quiet=params["quiet"],
     )
@@ -112,13 +114,19 @@ def _check_loop(params: PullParams) -> None:
         raise UsageError("--token is that of the page: give --serve with it")
 
 
-def _check_unheeded(params: PullParams, mode: Mode) -> None:
-    """Refuse options that the mode would not heed."""
+def _check_unheeded(params: PullParams) -> None:
+    """Refuse options that only a loop would heed."""
     for name in _OF_LOOP:
         if params[name] is not None:
             raise UsageError(f"--{name.replace('_', '-')} is of a loop: give --loop with it")
     if params["wait"] and params["skip_if_running"]:
         raise UsageError("--wait and --skip-if-running say opposite things: give one of them")
+
+
+def _check_looking(params: PullParams, mode: Mode) -> None:
+    """Refuse options that the mode would not heed."""
+    if params["since"] is not None and mode != "history":
+        raise UsageError("--since is of the history: give --history with it")
     if params["json"] and mode not in ("status", "history"):
         raise UsageError("--json is a form of --status and --history: give one of them")
 

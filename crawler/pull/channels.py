@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import smtplib
 import ssl
@@ -60,6 +61,19 @@ def check_channels(plan: AlertPlan) -> None:
     for text in (plan.sender or "", *plan.receivers):
         if any(ch in text for ch in "\r\n\0"):
             raise UsageError("[alerts] from, to: an address holds a line break; remove it")
+
+
+def check_program(plan: AlertPlan, folder: Path) -> None:
+    """Raise ``UsageError`` where the program that tells alerts is not there, seen from ``folder``.
+
+    No pull asks that: data that can be had is not to wait for it.
+    """
+    if not plan.command:
+        return
+    program = _expanded(plan.command[0], "[alerts] command")
+    found = shutil.which(str(folder / program) if "/" in program else program)
+    if found is None:
+        raise UsageError(f"[alerts] command: there is no program {plan.command[0]}; give its path")
 
 
 def send(channel: str, alert: Alert, plan: AlertPlan, folder: Path) -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -114,6 +114,8 @@ class Loop:
         self._jobs: dict[Path, LoadedJob] = {}
         self._waiting: dict[Path, str] = {}
         """Files of which no job could be read, and why."""
+        self._stale: dict[Path, str] = {}
+        """Files whose jobs stay as they were, and why."""
 
     def begin(self) -> None:
         """Read all jobs; raises ``UsageError`` for one that was named and cannot be pulled.
@@ -169,7 +171,10 @@ class Loop:
 
     def views(self) -> list[JobView]:
         """Look at all jobs; safe in another thread."""
-        there = [self._view(path, loaded.job) for path, loaded in list(self._jobs.items())]
+        there = [
+            replace(self._view(path, loaded.job), stale=self._stale.get(path))
+            for path, loaded in list(self._jobs.items())
+        ]
         waiting = [
             JobView(name=path.stem, path=path, folder=path.parent, error=f"it waits: {error}")
             for path, error in list(self._waiting.items())
@@ -277,6 +282,7 @@ class Loop:
             self._say(f"{exc}; the jobs stay as they were")
         else:
             self._waiting = {path: str(errors[path]) for path in errors if path not in kept}
+            self._stale = {path: str(errors[path]) for path in kept}
             self._say(f"jobs read anew: {len(fresh)}")
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
@@ -286,6 +292,8 @@ class Loop:
         for path, loaded in jobs.items():
             last_s = _last_begun_s(loaded.job)
             _put(self._table, path, self._timing(loaded.job), last_s, now_s)
+            if path in self._running:  # it may have been dropped meanwhile
+                self._table.begun(path)
         for path in self._jobs.keys() - jobs.keys():
             self._table.drop(path)
         self._jobs = dict(jobs)

@@ -71,7 +71,8 @@ class Change:
 class JobView:
     """A job as it is told. ``last`` is its newest run; ``next_at`` is None without a schedule.
 
-    ``running_since`` is None where nothing tells; ``error`` says why nothing is known of it.
+    ``running_since`` is None where nothing tells; ``error`` says why nothing is known of it,
+    ``stale`` why its file is not heeded any more: it is pulled as it was.
     """
 
     name: str
@@ -84,6 +85,7 @@ class JobView:
     alerts: tuple[AlertView, ...] = ()
     changes: tuple[Change, ...] = ()
     error: str | None = None
+    stale: str | None = None
 
 
 def overview(

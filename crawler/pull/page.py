@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from crawler.pull.overview import Change, JobView, TargetView
-from crawler.pull.status_text import moment_text
+from crawler.pull.status_text import job_facts, moment_text, target_name
 from crawler.report.markup import MISSING, Markup, escaped, joined
 from crawler.report.units import size_text
 
@@ -74,31 +74,12 @@ def _job_path(view: JobView) -> Markup:
 def _job(view: JobView, now_s: float) -> Markup:
     parts = [
         Markup(f'<h2><a href="{_job_path(view)}">{escaped(view.name)}</a></h2>'),
-        Markup(f"<p>{escaped('; '.join(_facts(view, now_s)))}</p>"),
+        Markup(f"<p>{escaped('; '.join(job_facts(view, now_s)))}</p>"),
         *_alerts(view, now_s),
         _targets(view, now_s),
         _changes(view, now_s),
     ]
     return Markup(f'<section class="job">\n{joined(part for part in parts if part)}\n</section>')
-
-
-def _facts(view: JobView, now_s: float) -> Iterator[str]:
-    last = view.last
-    if view.error is not None:
-        yield view.error
-    elif last is None:
-        yield "not pulled yet"
-    elif last.error is not None:
-        yield f"{moment_text(last.started, now_s)} it could not be pulled: {last.error}"
-    else:
-        yield (
-            f"pulled {moment_text(last.started, now_s)}: {last.changed} changed, "
-            f"{last.unchanged} unchanged, {last.failed} failed"
-        )
-    if view.running_since is not None:
-        yield f"being pulled since {moment_text(view.running_since, now_s)}"
-    if view.next_at is not None:
-        yield f"next {moment_text(view.next_at, now_s)}"
 
 
 def _alerts(view: JobView, now_s: float) -> Iterator[Markup]:
@@ -123,7 +104,6 @@ def _targets(view: JobView, now_s: float) -> Markup:
 
 
 def _target(target: TargetView, now_s: float) -> Markup:
-    name = target.key if target.page == 1 else f"{target.key} page {target.page}"
     cells = (
         moment_text(target.succeeded_at, now_s),
         moment_text(target.changed_at, now_s),
@@ -131,8 +111,9 @@ def _target(target: TargetView, now_s: float) -> Markup:
         _ms(target.baseline_p95_ms),
     )
     figures = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
+    name = escaped(target_name(target))
     return Markup(
-        f'<tr><th scope="row"><bdi>{escaped(name)}</bdi></th>{_state(target, now_s)}{figures}'
+        f'<tr><th scope="row"><bdi>{name}</bdi></th>{_state(target, now_s)}{figures}'
         f"<td>{_sparkline(target.latencies_ms)}</td><td>{target.versions:,}</td></tr>"
     )
 

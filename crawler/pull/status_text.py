@@ -21,40 +21,41 @@ def status_text(views: Sequence[JobView], now_s: float, width: int) -> str:
 
 
 def _job_lines(view: JobView, now_s: float, width: int) -> Iterator[str]:
-    yield f"{view.name}: {', '.join(_facts(view, now_s))}"
-    if view.error is not None:
-        yield f"  {plain(view.error)}"
+    yield f"{view.name}: {plain('; '.join(job_facts(view, now_s)))}"
     for alert in view.alerts:
         since = moment_text(alert.since, now_s)
         yield f"  alert: {alert.rule}: {shorten(plain(alert.subject), width - 40)} since {since}"
     if view.targets:
-        names = [plain(_named(target)) for target in view.targets]
+        names = [plain(target_name(target)) for target in view.targets]
         rows = [_cells(target, now_s) for target in view.targets]
         yield from table("target", _HEADINGS, names, rows, width)
         for target in view.targets:
             if target.failures:
-                yield f"  {shorten(plain(_named(target)), width // 2)}: {plain(_reason(target))}"
+                name = shorten(plain(target_name(target)), width // 2)
+                yield f"  {name}: {plain(_reason(target))}"
 
 
-def _facts(view: JobView, now_s: float) -> Iterator[str]:
-    if view.last is None:
-        yield "not pulled yet" if view.error is None else "it cannot be told how it stands"
-    elif view.last.error is not None:
-        yield f"last pull {moment_text(view.last.started, now_s)} could not be made"
-        yield plain(view.last.error)
+def job_facts(view: JobView, now_s: float) -> Iterator[str]:
+    """Say how a job stands, a fact each; texts may hold anything."""
+    last = view.last
+    if view.error is not None:
+        yield view.error
+    elif last is None:
+        yield "not pulled yet"
     else:
-        last = view.last
-        yield (
-            f"last pull {moment_text(last.started, now_s)}: {last.changed} changed, "
-            f"{last.unchanged} unchanged, {last.failed} failed"
-        )
+        counts = f"{last.changed} changed, {last.unchanged} unchanged, {last.failed} failed"
+        what = f": {counts}" if last.error is None else f" could not be made: {last.error}"
+        yield f"last pull {moment_text(last.started, now_s)}{what}"
+    if view.stale is not None:
+        yield f"pulled as its file was, which now is not right: {view.stale}"
     if view.running_since is not None:
         yield f"being pulled since {moment_text(view.running_since, now_s)}"
     if view.next_at is not None:
         yield f"next {moment_text(view.next_at, now_s)}"
 
 
-def _named(target: TargetView) -> str:
+def target_name(target: TargetView) -> str:
+    """Give a target's URL as the job has it, and its page behind the first."""
     return target.key if target.page == 1 else f"{target.key} page {target.page}"
 
 

@@ -79,6 +79,10 @@ class Timetable(Generic[Key]):
             self._move_on(entry, now_s)
         return chosen
 
+    def begun(self, key: Key) -> None:
+        """Note that a job is being pulled: it is not due until that has ended."""
+        self._entries[key].running = True
+
     def ended(self, key: Key) -> int:
         """Note that a job's pull has ended; give how many moments were passed over meanwhile."""
         entry = self._entries.get(key)

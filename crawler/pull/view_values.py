@@ -20,6 +20,7 @@ def view_value(view: JobView) -> dict[str, Any]:
         "job": str(view.path),
         "folder": str(view.folder),
         "error": view.error,
+        "stale": view.stale,
         "last": None if view.last is None else run_value(view.last),
         "next": iso(view.next_at),
         "running_since": iso(view.running_since),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
+from math import isfinite
 from typing import Any, Final
 
 import jmespath
@@ -80,7 +82,7 @@ class Selector:
     def keep(self, record: Record, kept: Kept) -> Record:
         """Add the fields; the reply is only looked at."""
         try:
-            reply = read_json(kept.body.read(), decimal=float)
+            reply = read_json(kept.body.read(), decimal=_decimal)
         except (ValueError, RecursionError):
             found = dict.fromkeys((name for name, _ in self._select), _NOTHING)
         else:
@@ -95,6 +97,12 @@ class Selector:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _decimal(text: str) -> float | Decimal:
+    """Read a decimal so that sums of them can be told: jmespath adds floats only."""
+    value = float(text)
+    return value if isfinite(value) else Decimal(text)
 
 
 def search(expression: Any, reply: Any) -> Any:  # noqa: ANN401

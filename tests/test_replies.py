@@ -40,6 +40,26 @@ def test_values_of_json_replies_are_in_the_records(engine) -> None:
     assert list(run.frame()["n"])[:2] == ["[1,2.5,null]", "7"]
 
 
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("id", "123456789012345678901234567890"),
+        ("max([id, `1`])", "123456789012345678901234567890"),
+        ("huge", "1E+400"),
+        ("sum(parts)", "0.75"),
+    ],
+)
+def test_numbers_of_many_digits(expression: str, found: str) -> None:
+    """Whole numbers keep their digits; decimals are added as doubles."""
+    body = (
+        b'{"id": 123456789012345678901234567890, "huge": 1e400,'
+        b' "parts": [0.25, 0.500000000000000000000001]}'
+    )
+    with RawServer(answers(reply(body))) as raw:
+        run = fetch([raw.url], processes=0, select=(("x", expression),))
+    assert [dict(record.fields) for record in run.records()] == [{"x": found}]
+
+
 @pytest.mark.parametrize("engine", ["curl", "requests"])
 @pytest.mark.parametrize(
     "expression",

@@ -98,10 +98,16 @@ def test_sunday_is_0_and_7() -> None:
     assert _moments("0 6 * * 0", begin, 1) == _moments("0 6 * * 7", begin, 1) == sunday
 
 
-@given(st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)))
-def test_a_quarter_of_an_hour_is_never_missed(begin: datetime) -> None:
-    """*/15 comes every 900 s of real time, whatever the clocks on the walls do."""
-    trigger = trigger_of(Timing(schedule="*/15 * * * *", zone=BERLIN))
+@given(
+    st.sampled_from(
+        ["*/15 * * * *", "*/15 0-23 * * *", "0,15,30,45 */1 * * *", "0-59/15 0-23 * * *"]
+    ),
+    st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1))
+    | st.datetimes(datetime(2026, 10, 24, 20), datetime(2026, 10, 25, 4)),
+)
+def test_a_quarter_of_an_hour_is_never_missed(schedule: str, begin: datetime) -> None:
+    """It comes every 900 s of real time, whatever the clocks on the walls do."""
+    trigger = trigger_of(Timing(schedule=f"{schedule} * * *", zone=BERLIN))
     assert trigger is not None
     at = begin.replace(tzinfo=UTC).timestamp()
     moments = []

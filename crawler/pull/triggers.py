@@ -3,9 +3,9 @@
 cronsim computes cron, as Debian's cron does: where the clock is put forward, a job of the hour that
 is missing runs right after; where it is put back, a job of the hour that comes twice runs once,
 unless it runs every hour anyway. To cron a field that begins with * makes a job one of every hour,
-so ``*/30 2 * * *`` would not run at all on the one day and four times on the other: such fields are
-written out. (APScheduler 3.11 was measured too: its cron trigger gave a moment that does not exist,
-and 02:30 twice.)
+so ``*/30 2 * * *`` would not run at all on the one day and four times on the other, and 0-23 is not
+taken for every hour: such fields are put right. (APScheduler 3.11 was measured too: its cron trigger
+gave a moment that does not exist, and 02:30 twice.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from crawler.errors import UsageError
 from crawler.pull.job import Timing
@@ -25,6 +25,9 @@ class Trigger(Protocol):
     def following(self, slot_s: float | None, now_s: float) -> float:
         """Give the first moment after ``now_s``; ``now_s`` itself where the first is now."""
         ...
+
+
+_HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +82,17 @@ def _cron(expression: str, moment: datetime) -> Any:  # noqa: ANN401 - cronsim h
     if len(fields) != 5:
         raise _wrong(expression, "five fields are needed")
     try:
-        return CronSim(_of_its_hours(*fields), moment)
+        every_hour = len(CronSim(expression, moment).hours) == _HOURS
+        return CronSim(_plain(*fields, every_hour=every_hour), moment)
     except CronSimError as exc:
         raise _wrong(expression, str(exc).lower()) from None
 
 
-def _of_its_hours(minute: str, hour: str, *days: str) -> str:
-    """Write out the fields of a job that does not run every hour."""
-    if hour not in ("*", "*/1"):
-        minute, hour = _written_out(minute, "0-59"), _written_out(hour, "0-23")
-    return " ".join((minute, hour, *days))
+def _plain(minute: str, hour: str, *days: str, every_hour: bool) -> str:
+    """Have a * stand for every hour, and for nothing else in the fields of the time."""
+    if every_hour:
+        return " ".join((minute, "*", *days))
+    return " ".join((_written_out(minute, "0-59"), _written_out(hour, "0-23"), *days))
 
 
 def _written_out(field: str, whole: str) -> str:

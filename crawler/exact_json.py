@@ -18,14 +18,23 @@ from crawler.codec import decode_row
 _BOM: Final = b"\xef\xbb\xbf"
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{16}|[0-9][eE][+-]?[0-9]{3}")
 """What may be a number of more digits, or further from 1, than a double keeps."""
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_DIGITS: Final = 4000
 """Digits of a whole number that ``int`` is asked to read (it refuses over 4,300)."""
+_FURTHEST: Final = 1000
+_SHOWN: Final = 40
 _MARK: Final = uuid4().hex
 
 
 def number(text: str) -> float | Decimal:
-    """Read a decimal: a float where that is all of it, else a ``Decimal``."""
+    """Read a decimal: a float where that is all of it, else a ``Decimal``.
+
+    Raises ``ValueError`` beyond 10 to the power of 1,000: whoever made it a whole number would
+    write digits for hours.
+    """
     value, exact = float(text), Decimal(text)
+    if abs(exact.adjusted()) > _FURTHEST and exact:
+        raise ValueError(f"{text[:_SHOWN]} is too far from 1 to be reckoned with")
     return value if Decimal(repr(value)) == exact else exact
 
 
@@ -39,11 +48,14 @@ def read_json(data: bytes, *, decimal: Callable[[str], Any] = number) -> Any:  #
     if not _LONG_NUMBER.search(data):
         return decode_row(data)
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"), parse_int=_whole, parse_float=decimal, parse_constant=_refused
         )
     except ArithmeticError as exc:  # an exponent beyond Decimal's
         raise ValueError(f"no number that can be read: {exc}") from None
+    if _SURROGATE.search(data):
+        write_json(value).encode("utf-8")  # half of a pair is a UnicodeError, which is a ValueError
+    return value
 
 
 def _whole(text: str) -> int | Decimal:

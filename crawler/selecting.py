@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
 
 import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.functions import REVERSE_TYPES_MAP, TYPES_MAP, Functions
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
+from jmespath.functions import REVERSE_TYPES_MAP, TYPES_MAP, Functions, signature
 
 from crawler.codec import encode_json
 from crawler.engines.base import Kept
 from crawler.errors import UsageError
-from crawler.exact_json import read_json, write_json
+from crawler.exact_json import number, read_json, write_json
 from crawler.record import Record
 
 _NOTHING: Final = ""
@@ -25,6 +26,18 @@ _NOT_FOUND: Final = (JMESPathError, ValueError, TypeError, ArithmeticError, Recu
 # jmespath knows numbers by the names of their types; what a double cannot hold is one too.
 TYPES_MAP["Decimal"] = "number"
 REVERSE_TYPES_MAP["number"] = (*REVERSE_TYPES_MAP["number"], "Decimal")
+
+
+class _Functions(Functions):
+    """jmespath's own, but that a number keeps all of its digits."""
+
+    @signature({"types": []})
+    def _func_to_number(self, arg: Any) -> Any:  # noqa: ANN401
+        return arg if isinstance(arg, Decimal) else super()._func_to_number(arg)  # type: ignore[misc] # not in its stubs
+
+
+_OPTIONS: Final = jmespath.Options(custom_functions=_Functions())
+_SHOWN: Final = 200
 
 
 def compiled(expression: str, option: str) -> Any:  # noqa: ANN401 - jmespath's own type
@@ -102,21 +115,35 @@ class Selector:
 def _decimal(text: str) -> float | Decimal:
     """Read a decimal so that sums of them can be told: jmespath adds floats only."""
     value = float(text)
-    return value if isfinite(value) else Decimal(text)
+    return value if isfinite(value) else number(text)
 
 
 def search(expression: Any, reply: Any) -> Any:  # noqa: ANN401
     """Give what an expression finds in a reply, None where that is nothing or cannot be."""
+    with contextlib.suppress(ValueError):
+        return search_strictly(expression, reply)
+
+
+def search_strictly(expression: Any, reply: Any) -> Any:  # noqa: ANN401
+    """Give what an expression finds in a reply, None where that is nothing.
+
+    What is not there may be given to a function, as by ``max(items)``: that finds nothing. Raises
+    ``ValueError`` where an expression does not suit a reply.
+    """
     try:
-        return expression.search(reply)
-    except _NOT_FOUND:
-        return None
+        return expression.search(reply, _OPTIONS)
+    except JMESPathTypeError as exc:
+        if exc.current_value is None:
+            return None
+        raise ValueError(f"{exc.function_name}() does not take a {exc.actual_type}") from None
+    except _NOT_FOUND as exc:
+        raise ValueError(" ".join(str(exc).split())[:_SHOWN]) from None
 
 
 def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
     """Give what is found as text; a reply must not end the run, so what cannot be is not found."""
     try:
-        value = expression.search(reply)
+        value = search_strictly(expression, reply)
         return _NOTHING if value is None else _text(value)
     except _NOT_FOUND:
         return _NOTHING

@@ -49,13 +49,22 @@ def test_what_a_double_holds_is_what_json_gives(value: Any) -> None:
     [
         "[1, 12345678901234567, NaN]", "[12345678901234567, Infinity]", "[12345678901234567",
         "[1e99999999999999999999]", '["\ud800", 12345678901234567]', "[012345678901234567]", "",
+        '["\\ud800", 12345678901234567]', '["\\uDC00\\ud800", 12345678901234567]',
     ],
-    ids=["nan", "infinity", "cut off", "no exponent", "no Unicode", "leading zero", "nothing"],
+    ids=[
+        "nan", "infinity", "cut off", "no exponent", "no Unicode", "leading zero", "nothing",
+        "half of a pair", "the halves exchanged",
+    ],
 )  # fmt: skip
 def test_what_is_no_json_is_refused(text: str) -> None:
     """A number of many digits makes the reader no laxer."""
     with pytest.raises(ValueError, match=r"\w"):
         read_json(text.encode("utf-8", "surrogatepass"))
+
+
+def test_a_whole_pair_is_a_character() -> None:
+    """Beyond the basic plane, JSON's escapes come in pairs."""
+    assert read_json(b'["\\ud83d\\ude00", 12345678901234567]') == ["\U0001f600", 12345678901234567]
 
 
 def test_a_byte_order_mark_is_left_out() -> None:

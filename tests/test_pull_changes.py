@@ -516,6 +516,52 @@ def test_a_cursor_keeps_its_digits(site: Site, tmp_path: Path, number: str) -> N
     assert site.asked[1].path == f"/prices?since={number}"
 
 
+@pytest.mark.parametrize(
+    "expression", ["to_number(id)", "id", "max([id, `0`])"], ids=["to_number", "plain", "max"]
+)
+def test_a_number_stays_what_it_is_in_functions(
+    site: Site, tmp_path: Path, expression: str
+) -> None:
+    """Whatever of jmespath's it passes through."""
+    headers = {"Content-Type": "application/json"}
+    site.page("/prices", Reply(b'{"id": 1700000000.123456789012}', headers=headers))
+    job = _job(tmp_path, site, f'[cursor]\nfrom = "{expression}"\nparam = "since"')
+    job.pull()
+    assert job.state("SELECT cursor FROM target") == [("1700000000.123456789012",)]
+
+
+def test_a_cursor_that_does_not_suit_the_reply_is_a_failure(site: Site, tmp_path: Path) -> None:
+    """It is not taken for a reply that holds nothing new; one without items is."""
+    job = _job(tmp_path, site, CURSOR)
+    site.page("/prices", Reply({"items": [{"id": 2}, {"id": "3"}]}))
+    assert job.pull() == 1
+    assert job.outcomes() == ["failed"]
+    [(detail,)] = job.state("SELECT detail FROM target")
+    assert detail == "[cursor] from does not suit the reply: max() does not take a str"
+    for empty in ('{"items": []}', '{"items": null}', "{}"):
+        site.page("/prices", Reply(json.loads(empty)))
+        assert job.pull() == 0
+
+
+def test_a_number_beyond_all_reckoning_is_no_data(site: Site, tmp_path: Path) -> None:
+    """Some bytes that would cost hours as a whole number."""
+    headers = {"Content-Type": "application/json"}
+    site.page("/prices", Reply(b'{"id": 1e99999999}', headers=headers))
+    job = _job(tmp_path, site, '[cursor]\nfrom = "ceil(id)"\nparam = "since"')
+    assert job.pull() == 1
+
+
+def test_lines_of_json_may_become_more(site: Site, tmp_path: Path) -> None:
+    """A single line would be JSON as well: what says that it is lines is a text."""
+    headers = {"Content-Type": "application/x-ndjson"}
+    job = _job(tmp_path, site)
+    for body in (b'{"a": 1}\n', b'{"a": 1}\n{"a": 2}\n'):
+        site.page("/prices", Reply(body, headers=headers))
+        assert job.pull() == 0
+    assert job.outcomes() == ["changed", "changed"]
+    assert '+{"a": 2}' in job.diffs()[0]
+
+
 def test_json_behind_a_byte_order_mark_is_json(site: Site, tmp_path: Path) -> None:
     """It is kept as it came, and compared by its value."""
     job = _job(tmp_path, site, '[store]\nignore = ["$.at"]')

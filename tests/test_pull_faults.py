@@ -224,6 +224,11 @@ def test_a_bug_in_the_commit_is_told_and_bars_no_later_pull(
         ("pull", "firing"), ("pull", "recovered"),
     ]  # fmt: skip
     assert "KeyError" in told[0]["message"]
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "judge", _stumble)
+        for _ in range(6):
+            job.pull()
+    assert len(list(job.folder.glob("spool-*"))) == 3
     assert "s3cr3t" not in alerts.read_text()
 
 

@@ -91,16 +91,16 @@ def test_scripts_are_strict_and_executable(script: Path) -> None:
 def test_setup_installs_once(checkout: Checkout) -> None:
     """A second set-up installs nothing: the stamp matches, and no network is needed."""
     for _ in range(2):
-        done = checkout.setup("parquet")
+        done = checkout.setup("all")
         assert done.returncode == 0, done.stderr
-    assert checkout.installs() == [f"{checkout.root}[parquet]"]
+    assert checkout.installs() == [f"{checkout.root}[all]"]
 
 
 def test_setup_for_tests_serves_the_demo_too(checkout: Checkout) -> None:
     """The dev extra holds what the demo needs; the other way round is installed."""
-    for extra in ("parquet", "dev", "parquet", "dev"):
+    for extra in ("all", "dev", "all", "dev"):
         assert checkout.setup(extra).returncode == 0
-    assert [call.rpartition("[")[2] for call in checkout.installs()] == ["parquet]", "dev]"]
+    assert [call.rpartition("[")[2] for call in checkout.installs()] == ["all]", "dev]"]
 
 
 def test_setup_follows_pyproject(checkout: Checkout) -> None:
@@ -154,7 +154,7 @@ def test_setup_refuses_an_unknown_extra(checkout: Checkout) -> None:
     """An extra that does not exist is refused before anything is made."""
     done = checkout.setup("everything")
     assert done.returncode == 2
-    assert "parquet or dev" in done.stderr
+    assert "all or dev" in done.stderr
     assert not (checkout.root / ".venv").exists()
 
 

@@ -133,7 +133,11 @@ class Commit:
         if content.kind != "json":
             words = "the reply is no JSON, so [cursor] from finds nothing in it"
             return Judged(FAILED, "unexpected", words), None
-        found = cursors.of(content.value)
+        try:
+            found = cursors.of(content.value)
+        except ValueError as exc:
+            words = f"[cursor] from does not suit the reply: {exc}"
+            return Judged(FAILED, "unexpected", words), None
         return (Judged(UNCHANGED) if found is None else judged), found
 
     def _digest_now(self, known: TargetState) -> str | None:

@@ -19,6 +19,8 @@ from crawler.pull.json_paths import JsonPath
 _START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 """How JSON begins that is more than a single value, a byte order mark before it or not."""
 
+_LINES: Final = re.compile(r"(?i)ndjson|jsonl|json-?lines|json-seq")
+
 ContentKind = Literal["json", "text", "binary", "empty"]
 
 
@@ -43,7 +45,7 @@ def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
     data, ending = body.content, extension(body.content_type)
     if not data.strip():
         return Content("empty", hashlib.sha256(data).hexdigest(), data, ending)
-    if _says_json(body.content_type) or _START.match(data):
+    if _says_json(body.content_type) or (_may_be_json(body.content_type) and _START.match(data)):
         try:
             value = read_json(data)
             compared = value
@@ -54,6 +56,11 @@ def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
             pass
     kind: ContentKind = "text" if _is_text(data) else "binary"
     return Content(kind, hashlib.sha256(data).hexdigest(), data, ending)
+
+
+def _may_be_json(content_type: str | None) -> bool:
+    """Whether what looks like JSON is: not JSON lines, which are so until a second one comes."""
+    return not _LINES.search(content_type or "")
 
 
 def _says_json(content_type: str | None) -> bool:

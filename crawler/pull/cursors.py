@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from crawler.exact_json import write_json
 from crawler.pull.job import CursorPlan
-from crawler.selecting import compiled, search
+from crawler.selecting import compiled, search_strictly
 
 _EXPRESSION: Final = "[cursor] from"
 
@@ -24,8 +24,11 @@ class Cursors:
         self._expression = compiled(plan.expression, _EXPRESSION)
 
     def of(self, reply: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Give what a reply tells, None where it tells nothing."""
-        found = search(self._expression, reply)
+        """Give what a reply tells, None where it tells nothing.
+
+        Raises ``ValueError`` where the expression does not suit the reply.
+        """
+        found = search_strictly(self._expression, reply)
         return None if found in ("", [], {}) else found
 
 

@@ -35,6 +35,8 @@ from crawler.targets import TargetList
 
 _SPOOL: Final = "spool"
 _BODIES: Final = "bodies.jsonl"
+_ASIDE: Final = 3
+"""Spools that are kept of those that a bug keeps from being taken in: the newest."""
 
 
 class Requests(Protocol):
@@ -109,6 +111,8 @@ class Pull:
         except Exception as exc:
             aside = spool.with_name(f"{_SPOOL}-{run}")
             workshop.move(spool, aside)
+            for older in sorted(spool.parent.glob(f"{_SPOOL}-*"))[:-_ASIDE]:
+                shutil.rmtree(older, ignore_errors=True)
             self.warn(
                 f"what a pull had fetched cannot be taken in, by a bug in crawl "
                 f"({type(exc).__name__}); its bodies are put aside in {aside}"

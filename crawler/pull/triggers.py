@@ -4,8 +4,8 @@ cronsim computes cron, as Debian's cron does: where the clock is put forward, a 
 is missing runs right after; where it is put back, a job of the hour that comes twice runs once,
 unless it runs every hour anyway. To cron a field that begins with * makes a job one of every hour,
 so ``*/30 2 * * *`` would not run at all on the one day and four times on the other, and 0-23 is not
-taken for every hour: such fields are put right. (APScheduler 3.11 was measured too: its cron trigger
-gave a moment that does not exist, and 02:30 twice.)
+taken for every hour: such fields are put right. (APScheduler 3.11 was measured too: its cron
+trigger gave a moment that does not exist, and 02:30 twice.)
 """
 
 from __future__ import annotations

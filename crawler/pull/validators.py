@@ -49,6 +49,6 @@ def _moment(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, IndexError):  # as the server wrote it
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # as with -0000, RFC 5322

@@ -57,9 +57,12 @@ def expand_files(text: str, where: str) -> str:
 
 def _held(path: str, where: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        held = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         raise UsageError(f"{where}: the secret's file {path}: {reason}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{where}: the secret's file {path} is not UTF-8") from None
+    if not held:
+        raise UsageError(f"{where}: the secret's file {path} is empty")
+    return held

@@ -285,6 +285,7 @@ def test_rows_a_day_are_json_lines(site: Site, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["json"] for row in rows] == [JSON_A.body, JSON_B.body]
     assert rows[0]["target"] == f"{site.url}/prices"
+    assert rows[0]["at"] == job.records()[0]["started"]
     assert [row["diff"] is None for row in rows] == [True, False]
     assert list(job.latest().values()) == [JSON_B.content]
 
@@ -299,6 +300,8 @@ def test_rows_a_day_are_parquet(site: Site, tmp_path: Path) -> None:
     table = pyarrow.parquet.read_table(job.folder / "versions").to_pandas()
     assert sorted(json.loads(body)["price"] for body in table["body"]) == [1, 2]
     assert set(table["date"].astype(str).str.len()) == {10}
+    began = [record["started"] for record in job.records()]
+    assert [f"{at:%Y-%m-%dT%H:%M:%S.%fZ}" for at in table["at"].sort_values()] == began
 
 
 def test_only_the_newest_versions_are_kept(site: Site, tmp_path: Path) -> None:

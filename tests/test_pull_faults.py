@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -321,7 +321,7 @@ def test_a_newer_state_is_refused(
     assert job.pull() == 2
     assert "use the newer one" in capsys.readouterr().err
     assert len(site.asked) == 1
-    assert main(["pull", "--status", str(job.path)]) == 0
+    assert main(["pull", "--status", str(job.path)]) == 2
     assert "use the newer one" in capsys.readouterr().out
 
 
@@ -499,6 +499,40 @@ def test_a_limit_given_twice_is_told_once(site: Site, tmp_path: Path) -> None:
     site.page("/a", Reply(b"", 500))
     assert job.pull() == 3
     assert job.state("SELECT rule, subject FROM alert") == [("fail-on", "errors<10%")]
+
+
+def test_what_a_killed_pull_fetched_in_another_manner_is_not_asked_for_by_its_date(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job was edited between the kill and the next pull: that one asks in full."""
+    from crawler.pull import committing
+
+    date = "Fri, 27 Nov 2020 10:00:00 GMT"
+
+    def page(_: object, headers: Mapping[str, str]) -> Reply:
+        if headers.get("if-modified-since") == date:
+            return Reply(b"", 304)
+        return Reply({"lang": headers["accept-language"]}, headers={"Last-Modified": date})
+
+    job = _job(tmp_path, site, '[request]\nheader = ["Accept-Language: en"]\n')
+    site.pages["/a"] = page
+    with monkeypatch.context() as patch:
+        patch.setattr(committing.Commit, "commit", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    job.write(job.path.read_text().replace(": en", ": de"))
+    assert job.pull() == 0
+    assert [json.loads(body)["lang"] for body in job.latest().values()] == ["de"]
+
+
+def test_quiet_is_quiet_where_the_job_allows_failures(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A pull that went well by max-errors is no mail of cron's."""
+    job = _job(tmp_path, site, '[output]\nmax-errors = "100%"\n')
+    site.page("/a", Reply(b"", 500))
+    assert job.pull("--quiet") == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_gone_is_removed_after_a_kill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ def test_what_is_wrong_is_said(text: str, said: str) -> None:
         ('[targets]\nlist = ["http://h/{tomorow}"]', "there is no {tomorow}: there are today"),
         ('[targets]\nlist = ["http://h/{yesterdya:%Y}"]', "did you mean {yesterday}?"),
         ('[targets]\nlist = ["nourl"]', "'nourl' is no URL"),
+        ('[targets]\nlist = ["htp://x/"]', "'htp://x/' is no URL: scheme 'htp'"),
+        ("[targets]\nlist = [3]", "'3' is no URL"),
+        ('[targets]\nlist = ["http://h/{today-7d}"]', "{today-7d}: write {today}"),
+        ('[targets]\nlist = ["http://h/{today:%Q}"]', "{today:%Q}: no format of strftime's"),
+        ('[targets]\nlist = ["http://h/{now:}"]', "{now:}: no format"),
+        ('[targets]\nlist = ["http://h/{cursor:%Y}"]', "a cursor has no format"),
+        ('[targets]\nurls = "l"\nurl-template = "http://h/{a}/{now:%}"', "url-template: {now:%}"),
         (TARGETS + "[pool]\nconcurrency = 'many'", "value for '[pool] concurrency'"),
         (TARGETS + "[request]\nbearer = '${CRAWL_TEST_EMPTY}'", "CRAWL_TEST_EMPTY is empty"),
     ],
@@ -160,23 +168,54 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None
     assert (settings.concurrency, settings.fsync, settings.retries) == (7, "record", 1)
 
 
-def test_check_shows_what_would_be_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_shows_what_would_be_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """URLs with their dates, secrets masked, how many more; nothing is sent or made."""
+    monkeypatch.setenv("NAMED", "n4m3d")
     path = tmp_path / "job.toml"
     urls = ", ".join(f'"http://u:pw@127.0.0.1:1/{n}/{{today:%Y}}"' for n in range(12))
     path.write_text(
         f"[targets]\nlist = [{urls}]\n[request]\nbearer = 'abc123'\n"
-        "header = ['Accept: text/csv', 'X-Api-Key: qwerty']\n"
+        "header = ['Accept: text/csv', 'X-Api-Key: qwerty', 'X-Session: qwerty', "
+        "'X-Ref: ${NAMED}', 'X-Auth: Bearer ${NAMED}', 'X-Half: ${NAMED}qwerty']\n"
     )
     assert main(["pull", "--check", str(path)]) == 0
     shown = capsys.readouterr().out
     assert f"GET http://***@127.0.0.1:1/3/{datetime.now(UTC):%Y}" in shown
     assert "and 2 more" in shown
     assert "Accept: text/csv" in shown
-    assert "X-Api-Key: ***" in shown
-    for secret in ("pw", "abc123", "qwerty"):
+    for line in ("X-Api-Key: ***", "X-Ref: ${NAMED}", "Bearer ${NAMED}", "X-Half: ***"):
+        assert line in shown
+    for secret in ("pw", "abc123", "qwerty", "n4m3d"):
         assert secret not in shown.replace(str(tmp_path), "")
     assert not (tmp_path / "job").exists()
+
+
+def test_check_tells_when_and_what_is_hardly_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Moments in the job's zone; alerts without ears; lines of a list that are no URLs."""
+    path = tmp_path / "job.toml"
+    (tmp_path / "list.txt").write_text("http://127.0.0.1:9/\nftp://h/\n")
+    for text, said in (
+        ("", "when: as it is called"),
+        ('every = "90s"\n', "when: every 90s"),
+        ('schedule = "30 6 1 1 *"\ntimezone = "Europe/Berlin"\n', "-01-01 06:30 CET"),
+    ):
+        for alerts, hint in (
+            ("", ""),
+            ("failures = 3", "they are only shown, not told"),
+            ('command = ["true"]', "a pull that cannot be made"),
+            ('failures = 3\ncommand = ["true"]', ""),
+        ):
+            path.write_text(f'{text}[targets]\nurls = "list.txt"\n[alerts]\n{alerts}\n')
+            assert main(["pull", "--check", str(path)]) == 0
+            shown = capsys.readouterr().out
+            assert said in shown
+            assert hint in shown
+            assert ("[alerts]:" in shown) == bool(hint)
+    assert "'ftp://h/' is not sent, its record will say invalid_url: scheme 'ftp'" in shown
 
 
 @pytest.mark.parametrize(
@@ -185,6 +224,7 @@ def test_check_shows_what_would_be_sent(tmp_path: Path, capsys: pytest.CaptureFi
         ('[alerts]\ncommand = ["./alert"]', "[alerts] command: there is no program ./alert"),
         ('[alerts]\ncommand = ["no-such-program"]', "there is no program no-such-program"),
         ('[metrics]\ntextfile = "gone/a.prom"', "[metrics] textfile"),
+        ('[store]\ndir = "job.toml"', "[store] dir"),
     ],
 )
 def test_check_finds_what_would_fail_later(
@@ -200,7 +240,7 @@ def test_check_finds_what_would_fail_later(
     (tmp_path / "alert").write_text("#!/bin/sh\n")
     (tmp_path / "alert").chmod(0o755)
     (tmp_path / "gone").mkdir()
-    if "no-such" not in more:
+    if "no-such" not in more and "dir" not in more:
         assert main(["pull", "--check", str(path)]) == 0
 
 
@@ -225,11 +265,18 @@ def test_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
         assert said in capsys.readouterr().err
 
 
-def test_places_are_filled_in() -> None:
+def test_places_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days are those of the job's zone; formats are strftime's; values are percent-encoded."""
     now = datetime(2026, 3, 29, 23, 30, tzinfo=UTC)
     moments = {**moments_at(now, ZoneInfo("Europe/Berlin")), "last_success": now}
     text = "{today} {yesterday:%d.%m.} {now} {last_success:%s} {cursor} {other} {{x}}"
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        seconds = filled("{now:%s} {last_success:%s} {yesterday:%%s%s}", moments, None).split()
+        assert seconds == [f"{now.timestamp():.0f}"] * 2 + [f"%25s{now.timestamp() - 82_800:.0f}"]
+    monkeypatch.undo()
+    time.tzset()
     told = filled(text.replace("%s", "%H:%M"), moments, "a&b")
     assert told == "2026-03-30 29.03. 2026-03-29T23%3A30%3A00Z 23%3A30 a%26b {other} {{x}}"
     assert protected("http://h/{id}/{today:%Y}") == "http://h/{id}/{{today:%Y}}"

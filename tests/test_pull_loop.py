@@ -452,4 +452,5 @@ def test_status_and_history_tell_of_targets_and_pulls(site: Site, tmp_path: Path
     assert view["name"] == "a"
     history = json.loads(crawl("pull", "--history", "--json", job.path).stdout)
     assert [run["failed"] for run in history["a"]] == [1, 0]
-    assert crawl("pull", "--history", job.path, "--since", "2099-01-01").stdout == "a: no pull\n"
+    none = crawl("pull", "--history", job.path, "--since", "2099-01-01").stdout
+    assert none == "a: no pull since 2099-01-01 00:00:00 UTC\n"

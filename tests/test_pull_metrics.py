@@ -26,6 +26,7 @@ from crawler.pull.metrics import MOST_ALERTS, MOST_TARGETS, figures_of, to_metri
 from crawler.pull.otlp import OtlpError, push
 from crawler.pull.overview import AlertView, JobView, TargetView
 from crawler.pull.state import RunState
+from crawler.pull.status_text import status_text
 from crawler.settings import VERSION
 from tests.raw_server import RawServer, answers, closed_port, keep_answering
 
@@ -54,6 +55,15 @@ def target(key: str = "https://h/a", **changes: Any) -> TargetView:
         "cursor": None,
     }
     return TargetView(**{**plain_one, **changes})
+
+
+def test_long_targets_are_told_apart() -> None:
+    """Of names that share their beginning and their end, what differs is shown."""
+    long = "http://api.example.org/v1/{}/prices?since={{last_success:%Y-%m-%dT%H:%M:%S}}&key=abc"
+    targets = tuple(target(long.format(name)) for name in ("7", "8", "78"))
+    view = JobView(name="job", path=Path("job.toml"), folder=Path("job"), targets=targets)
+    text = status_text([view], 0.0, 100)
+    assert [f"…{name}…" in text for name in ("7", "8", "78", "9")] == [True, True, True, False]
 
 
 def run(error: str | None = None) -> RunState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,6 +124,58 @@ def test_several_jobs_are_several_documents(tmp_path: Path) -> None:
     assert [each["kind"] for each in documents] == 2 * [
         "ConfigMap", "PersistentVolumeClaim", "CronJob",
     ]  # fmt: skip
+
+
+def test_jobs_that_kubernetes_would_take_for_one_are_refused(tmp_path: Path) -> None:
+    """Of two of one name only the last would be pulled."""
+    jobs = [_job(tmp_path, 'every = "1h"', name) for name in ("a_b", "A.b")]
+    with pytest.raises(UsageError, match=r"a_b.toml and .*A.b.toml: Kubernetes would take both"):
+        unit_of("k8s", jobs, "crawl")
+    with pytest.raises(UsageError, match="file name of letters"):
+        unit_of("k8s", [replace(jobs[0], path=tmp_path / "sp ace.toml")], "crawl")
+
+
+@pytest.mark.parametrize("odd", ["", "\u2028", "\x85", "\t\U0001f600", "\n\n"])
+@pytest.mark.parametrize("end", ["\n", "", "\n\n"])
+def test_a_job_s_text_is_whole_in_kubernetes(tmp_path: Path, odd: str, end: str) -> None:
+    """However its first line is indented, whatever its comments hold, and however it ends."""
+    text = f'  # indented {odd}# comment\n\n\nevery = "1h"\n\n{TARGETS.rstrip()}{end}'
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    job = job_of(parse_job(path, text.encode(), known_keys()))
+    config, *_ = yaml.safe_load_all(unit_of("k8s", [job], "crawl"))
+    assert config["data"] == {"job.toml": text}
+
+
+@pytest.mark.parametrize(
+    ("weekday", "told"),
+    [("7", "0"), ("5-7", "5-6,0"), ("1,7", "1,0"), ("1-5", "1-5"), ("MON", "MON"), ("*", "*")],
+)
+def test_sunday_is_0_in_kubernetes(tmp_path: Path, weekday: str, told: str) -> None:
+    """The library of its schedules refuses a 7."""
+    job = _job(tmp_path, f'schedule = "17 7 7 7 {weekday}"')
+    _, _, cron = yaml.safe_load_all(unit_of("k8s", [job], "crawl"))
+    assert cron["spec"]["schedule"] == f"17 7 7 7 {told}"
+
+
+@pytest.mark.parametrize("form", ["cron", "k8s"])
+@pytest.mark.parametrize("schedule", ["0 0 L * *", "0 0 * * FRI#2", "0 0 * * 5L"])
+def test_what_only_our_schedules_know_is_refused(tmp_path: Path, form: Any, schedule: str) -> None:
+    """The last day, the second Friday."""
+    with pytest.raises(UsageError, match="L and # are known to --loop"):
+        unit_of(form, [_job(tmp_path, f'schedule = "{schedule}"')], "crawl")
+
+
+def test_each_line_of_cron_has_its_zone(tmp_path: Path) -> None:
+    """CRON_TZ holds for all that follows, UTC is a zone like any other."""
+    berlin = 'timezone = "Europe/Berlin"'
+    jobs = [
+        _job(tmp_path, f'schedule = "0 {n} * * *"\n{zone}', f"job{n}")
+        for n, zone in enumerate(("", berlin, berlin, ""))
+    ]
+    lines = unit_of("cron", jobs, "crawl").splitlines()
+    told = [line.split()[1] if "pull" in line else line for line in lines if line[:1] != "#"]
+    assert told == ["CRON_TZ=UTC", "0", "CRON_TZ=Europe/Berlin", "1", "2", "CRON_TZ=UTC", "3"]
 
 
 def test_a_job_without_a_schedule_has_no_unit(

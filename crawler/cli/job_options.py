@@ -8,7 +8,6 @@ requests stands there.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,9 +29,10 @@ from crawler.errors import UsageError
 from crawler.pull.job import CursorPlan
 from crawler.pull.job_file import JobFile, Sections
 from crawler.pull.keys import SECTIONS, Key
-from crawler.pull.moments import PLACES, names_cursor, protected
+from crawler.pull.moments import names_cursor, place_fault, protected, sample
 from crawler.settings import Settings
 from crawler.targets import TargetList
+from crawler.urls import InvalidUrl, mask, wire_url
 
 _GROUPS: Final[tuple[tuple[str, tuple[OptionGroup, ...]], ...]] = (
     ("targets", (TARGETS, LISTS)),
@@ -49,7 +49,6 @@ _NOT_OF_A_JOB: Final = frozenset(
 """What a pull decides for itself: its log, its ends, and that each target is asked each time."""
 _WITH_SECRETS: Final = frozenset(("header", "user", "bearer", "cookie", "proxy"))
 _LIST: Final = "list"
-_PLACE: Final = re.compile(r"\{([a-z_]+)(?::[^{}]*)?\}")
 
 
 def _options() -> Iterator[tuple[str, str, click.Option]]:
@@ -117,23 +116,29 @@ def _params(file: JobFile) -> RunParams:
     arguments = [text for section, _ in _GROUPS for text in _arguments(file.table(section))]
     urls = file.table("targets").get(_LIST, ())
     for url in urls:
-        _check_places(url)
+        _check_url(url)
+    template = file.table("targets").get("url-template")
+    fault = place_fault(template or "", others=True)
+    if fault:
+        raise UsageError(f"[targets] url-template: {fault}")
     with run_command.make_context("pull", [*arguments, "--", *urls]) as context:
         return cast(RunParams, dict(context.params))
 
 
-def _check_places(url: str) -> None:
-    """Refuse what looks as if it were filled in and is not: it would be sent as it stands."""
+def _check_url(url: str) -> None:
+    """Refuse what is no URL, and what looks as if it were filled in: it would be sent as it is."""
     if "${" in url:
         raise UsageError(
             "[targets] list: ${…} is not filled in, since URLs name files and records; "
             "a secret goes into [request] header"
         )
-    for match in _PLACE.finditer(url):
-        if match[1] not in PLACES:
-            near = difflib.get_close_matches(match[1], PLACES, 1, 0.5)
-            words = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(PLACES)}"
-            raise UsageError(f"[targets] list: there is no {{{match[1]}}}: {words}")
+    fault = place_fault(url, others=False)
+    if fault:
+        raise UsageError(f"[targets] list: {fault}")
+    try:
+        wire_url(sample(url))
+    except InvalidUrl as exc:
+        raise UsageError(f"[targets] list: {mask(url)!r} is no URL: {exc}") from None
 
 
 def check_cursor(file: JobFile, plan: CursorPlan | None) -> None:

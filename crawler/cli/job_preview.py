@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
 from crawler.cli.job_options import JobRequests
-from crawler.pull.asking import TARGET, Asking, shown
+from crawler.durations import duration_text
+from crawler.pull.asking import TARGET, Asking
+from crawler.pull.channels import channels_of
 from crawler.pull.job import PullJob
 from crawler.pull.job_file import JobFile
 from crawler.pull.state import State, TargetState
+from crawler.pull.triggers import trigger_of
 from crawler.report.columns import plain
 from crawler.settings import Settings
-from crawler.urls import MASK, mask
+from crawler.urls import MASK, InvalidUrl, mask, wire_url
 
 _SHOWN: Final = 10
+_MOMENTS: Final = 3
 _SECRET_KEYS: Final = frozenset(("user", "bearer", "cookie", "proxy", "data", "json"))
-_SECRET_NAMES: Final = ("authorization", "cookie", "token", "secret", "key", "password", "auth")
+_PLAIN_NAMES: Final = re.compile(
+    r"(?i)accept(-.+)?|content-.+|user-agent|cache-control|prefer|range|origin|referer|from|if-.+"
+)
+"""Headers whose values are no secrets; any other may be one."""
+_REFERENCE: Final = re.compile(r"\$\{[^{}]+\}|file:\S+")
 
 
 def preview(file: JobFile, job: PullJob, requests: JobRequests) -> str:
     """Give the first targets as they would be asked for now, and how."""
     lines = [f"{job.name} ({job.path}): fine", f"  data in {job.store.folder}"]
+    lines += [f"  {line}" for line in (*_timing_lines(job), *_hints(job))]
     lines += [f"  {line}" for line in _settings_lines(file)]
     with requests.open() as targets:
         known = _known(job)
@@ -37,6 +48,32 @@ def preview(file: JobFile, job: PullJob, requests: JobRequests) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _timing_lines(job: PullJob) -> Iterator[str]:
+    """Say when a loop would pull the job."""
+    trigger, timing = trigger_of(job.timing), job.timing
+    if trigger is None:
+        yield "when: as it is called (there is no schedule and no every)"
+    elif timing.every_s is not None:
+        yield f"when: every {duration_text(timing.every_s)}"
+    else:
+        moments, at = list[str](), time.time()
+        for _ in range(_MOMENTS):
+            at = trigger.following(at, at)
+            moments.append(f"{datetime.fromtimestamp(at, timing.zone):%a %Y-%m-%d %H:%M %Z}")
+        yield f"when: {timing.schedule}: {', '.join(moments)} ..."
+
+
+def _hints(job: PullJob) -> Iterator[str]:
+    """Say what is right and yet hardly meant: alerts that nobody hears of, or that never come."""
+    plan = job.alerts
+    rules = plan.failures or plan.thresholds or plan.slower or plan.unchanged_for_s is not None
+    if rules and not channels_of(plan):
+        yield "[alerts]: without command, webhook or smtp they are only shown, not told"
+    if channels_of(plan) and not rules:
+        yield "[alerts]: without failures, fail-on, slower or unchanged-for, all that is told is"
+        yield "  a pull that cannot be made"
+
+
 def _known(job: PullJob) -> dict[str, TargetState]:
     state = State.reading(job.store.folder)
     if state is None:
@@ -47,7 +84,10 @@ def _known(job: PullJob) -> dict[str, TargetState]:
 
 def _target_lines(target: Any, settings: Settings) -> Iterator[str]:  # noqa: ANN401
     method = target.method or settings.method
-    yield f"  {method} {plain(shown(target.url))}"
+    try:
+        yield f"  {method} {plain(wire_url(target.url).shown)}"
+    except InvalidUrl as exc:
+        yield f"  {plain(mask(target.url))!r} is not sent, its record will say invalid_url: {exc}"
     if target.fields[TARGET] != target.url and "{" in target.fields[TARGET]:
         yield f"    of {plain(target.fields[TARGET])}"
     for name, value in target.headers or ():
@@ -74,19 +114,14 @@ def _safe(key: str, value: object) -> str:
 
 
 def _safe_header(name: str, value: str) -> str:
-    """Show a header's value unless its name says that it is secret."""
-    low = name.lower()
-    secret = any(word in low for word in _SECRET_NAMES)
-    return value if not secret or _is_reference(value) else MASK
+    """Show a header's value where it is no secret, or names one."""
+    known = _PLAIN_NAMES.fullmatch(name.strip()) or _is_reference(value)
+    return value if known else MASK
 
 
 def _is_reference(value: str) -> bool:
     """Tell a secret that is named from one that is written down: nothing but the name is left."""
-    words: Iterable[str] = value.split()
-    return any(word.startswith(("${", "file:")) for word in words) and not any(
-        len(word) > 0 and not word.startswith(("${", "file:")) and word not in _SCHEMES
-        for word in words
-    )
+    return all(word in _SCHEMES or _REFERENCE.fullmatch(word) for word in value.split())
 
 
 _SCHEMES: Final = ("Bearer", "Basic", "Token")

@@ -158,7 +158,7 @@ def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
         if pulled.taken_up is not None:
             print("what a pull that was killed had recorded: " + _line(job, pulled.taken_up))
         print(_line(job, pulled.committed), flush=True)
-    _say_failures(job, pulled.committed)
+        _say_failures(job, pulled.committed)
     return codes[0]
 
 
@@ -301,6 +301,8 @@ def _check(options: PullOptions) -> int:
         job, requests = _checked(file)
         with standing_at(file.path), _naming(path):
             check_program(job.alerts, file.path.parent)
+            if job.store.folder.exists() and not job.store.folder.is_dir():
+                raise UsageError(f"[store] dir: {job.store.folder} is no folder; give another name")
             if job.textfile is not None and not job.textfile.parent.is_dir():
                 raise UsageError(f"[metrics] textfile: {job.textfile.parent} is no folder; make it")
             print(preview(file, job, requests), end="")

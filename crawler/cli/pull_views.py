@@ -35,7 +35,7 @@ def show_status(options: PullOptions) -> int:
         print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
     else:
         print(status_text(views, time.time(), _width()), end="")
-    return code
+    return max(code, *(UsageError.exit_code for view in views if view.error is not None), 0)
 
 
 def _readable(options: PullOptions) -> tuple[list[PullJob], int]:
@@ -91,7 +91,9 @@ def show_history(options: PullOptions) -> int:
         plain = {name: [run_value(run) for run in runs] for name, runs in found.items()}
         print(json.dumps(plain, indent=1, ensure_ascii=False))
     else:
-        print("\n".join(history_text(n, runs, _width()) for n, runs in found.items()), end="")
+        since_s, width = options.since_s, _width()
+        texts = [history_text(name, runs, since_s, width) for name, runs in found.items()]
+        print("\n".join(texts), end="")
     return code
 
 

@@ -27,7 +27,7 @@ from crawler.verdicts import judge
 
 OLD_S: Final = 7 * 86_400.0
 """Age beyond which an alert that could not be told is given up, unless it says what still is."""
-MOST_WAITING: Final = 100
+MOST_WAITING: Final = 1000
 """Alerts that wait for a channel; of more, the oldest that say what is over are given up."""
 
 

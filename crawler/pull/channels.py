@@ -27,6 +27,7 @@ from crawler.errors import CrawlError, UsageError
 from crawler.exposition import plain
 from crawler.private_addresses import is_loopback_name
 from crawler.pull.job import AlertPlan
+from crawler.urls import InvalidUrl, wire_url
 
 Alert = Mapping[str, Any]
 """``job rule subject state since at message run``: texts; ``state`` is firing or recovered."""
@@ -99,6 +100,10 @@ def _webhook(plan: AlertPlan) -> tuple[str, str]:
     url = _split(text)
     if url is None or url.scheme not in ("http", "https"):
         raise UsageError("[alerts] webhook: it is no http or https URL")
+    try:
+        wire_url(text)
+    except InvalidUrl as exc:
+        raise UsageError(f"[alerts] webhook: it is no URL: {exc}") from None
     port = "" if url.port is None else f":{url.port}"
     return text, f"webhook {url.scheme}://{url.hostname}{port}"
 
@@ -186,11 +191,21 @@ def _post(alert: Alert, plan: AlertPlan, _: Path) -> None:
         )
     except requests.Timeout:
         raise ChannelError(f"{place}: no answer within {_NETWORK_S:g} s") from None
-    except requests.RequestException as exc:  # its words hold the URL
-        raise ChannelError(f"{place}: {type(exc).__name__}") from None
+    except (requests.RequestException, ValueError) as exc:  # their words hold the URL
+        raise ChannelError(f"{place}: {_reason(exc)}") from None
     reply.close()
     if reply.status_code >= 300:
         raise ChannelError(f"{place}: it answered {reply.status_code}")
+
+
+def _reason(exc: BaseException) -> str:
+    """Give the system's own word below an error, else the error's kind; none holds a URL."""
+    below: BaseException | None = exc
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror.lower()
+        below = below.__context__
+    return type(exc).__name__
 
 
 def _mail(alert: Alert, plan: AlertPlan, _: Path) -> None:
@@ -199,7 +214,9 @@ def _mail(alert: Alert, plan: AlertPlan, _: Path) -> None:
         with _server(url) as server:
             server.send_message(_message(alert, plan))
     except (OSError, ValueError) as exc:  # ValueError: a password beyond ASCII
-        raise ChannelError(f"mail server {url.scheme}://{url.hostname}: {_why(exc)}") from None
+        port = "" if url.port is None else f":{url.port}"
+        place = f"mail server {url.scheme}://{url.hostname}{port}"
+        raise ChannelError(f"{place}: {_why(exc)}") from None
 
 
 def _why(exc: Exception) -> str:

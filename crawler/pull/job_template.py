@@ -23,15 +23,15 @@ _EXAMPLES: Final = {
     "method": '"GET"',
     "timeout": '"30s"',
     "proxy": '"http://proxy.example.org:3128"',
-    "per-host": '"2"',
+    "per-host": "2",
     "per-host-rate": '"5/s"',
-    "retries": '"2"',
+    "retries": "2",
     "backoff": '"250ms"',
     "expect-type": '["application/json"]',
     "assert-json": "true",
     "select": '["count=length(items)"]',
     "paginate": '"link-header"',
-    "concurrency": '"64"',
+    "concurrency": "64",
 }
 
 

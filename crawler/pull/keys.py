@@ -108,7 +108,12 @@ SECTIONS: Final[Mapping[str, tuple[Key, ...]]] = {
             '"max(items[*].updated_at)"',
         ),
         Key("param", "text", "Query parameter that sends it; or write {cursor}.", '"since"'),
-        Key("start", "text", "What to send the first time.", '"2026-01-01T00:00:00Z"'),
+        Key(
+            "start",
+            "text",
+            "What to send the first time; nothing unless told.",
+            '"2026-01-01T00:00:00Z"',
+        ),
     ),
     "log": (
         Key("max-log-size", "size", "Put the record log aside, gzipped, beyond this.", '"100MB"'),

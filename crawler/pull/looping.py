@@ -260,9 +260,10 @@ class Loop:
                 name = signal.Signals(-code).name
                 self._say(f"{path}: its pull was killed by {name}; the next one takes it up")
             if passed_over:
+                took_s = time.time() - running.since_s
                 self._say(
-                    f"{path}: its pull took {time.time() - running.since_s:.0f} s, longer than its "
-                    f"period; moments passed over: {passed_over}"
+                    f"{path}: its pull took {took_s:.1f} s with the start of its process, longer "
+                    f"than its period; moments passed over: {passed_over}"
                 )
 
     def _read_anew(self) -> None:
@@ -276,14 +277,16 @@ class Loop:
         kept = {path: self._jobs[path] for path in errors if path in self._jobs}
         for path, error in errors.items():
             self._say(f"{error}; the job {'stays as it was' if path in kept else 'waits'}")
+        gone = ", ".join(path.name for path in self._jobs if path not in files)
+        jobs = fresh | kept
         try:
-            self._take(fresh | kept)
+            self._take({path: jobs[path] for path in files if path in jobs})
         except UsageError as exc:
             self._say(f"{exc}; the jobs stay as they were")
         else:
             self._waiting = {path: str(errors[path]) for path in errors if path not in kept}
             self._stale = {path: str(errors[path]) for path in kept}
-            self._say(f"jobs read anew: {len(fresh)}")
+            self._say(f"jobs read anew: {len(fresh)}" + f"; gone: {gone}" * bool(gone))
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
         """Take up jobs in place of those before; raises ``UsageError``, and changes nothing."""

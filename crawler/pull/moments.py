@@ -6,6 +6,7 @@ Values are percent-encoded where they stand, so a template may be a URL.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -20,6 +21,36 @@ _DATE: Final = "%Y-%m-%d"
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"
 _FORMATS: Final = {"today": _DATE, "yesterday": _DATE, "now": _MOMENT, "last_success": _MOMENT}
 _PLACE: Final = re.compile(r"\{(" + "|".join(PLACES) + r")(?::([^{}]*))?\}")
+_LIKE_A_PLACE: Final = re.compile(r"\{([A-Za-z_]\w*)[^{}]*\}")
+_FORM: Final = re.compile(r"(?:[^%]|%[-_0^#]?[aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ]|%%)+")
+"""What strftime knows: anything else it would leave as it stands."""
+_SECONDS: Final = re.compile(r"(?<!%)((?:%%)*)%s")
+
+
+def place_fault(text: str, *, others: bool) -> str:
+    """Say what is wrong with a place in a text, "" where nothing is.
+
+    With ``others`` there may be places that are not ours, as in a template of columns.
+    """
+    for match in _LIKE_A_PLACE.finditer(text):
+        place = _PLACE.fullmatch(match[0])
+        if place is not None:
+            if place[2] is not None and not _FORM.fullmatch(place[2]):
+                return f"{match[0]}: no format of strftime's, as {{today:%Y-%m-%d}} has"
+            if place[1] == "cursor" and place[2] is not None:
+                return f"{match[0]}: a cursor has no format; write {{cursor}}"
+        elif match[1] in PLACES:
+            return f"{match[0]}: write {{{match[1]}}}, or with a format as {{today:%Y-%m-%d}}"
+        elif not others:
+            near = difflib.get_close_matches(match[1], PLACES, 1, 0.5)
+            words = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(PLACES)}"
+            return f"there is no {{{match[1]}}}: {words}"
+    return ""
+
+
+def sample(text: str) -> str:
+    """Fill all places with something, to see whether what comes of it can be a URL."""
+    return _PLACE.sub("0", text)
 
 
 def has_places(text: str) -> bool:
@@ -43,7 +74,7 @@ def moments_at(now: datetime, zone: tzinfo) -> Mapping[str, datetime]:
     return {
         "today": local,
         # Wall-clock arithmetic: a day of 23 or 25 hours has a yesterday too.
-        "yesterday": local.replace(tzinfo=None) - timedelta(days=1),
+        "yesterday": (local.replace(tzinfo=None) - timedelta(days=1)).replace(tzinfo=zone),
         "now": now.astimezone(UTC),
     }
 
@@ -55,9 +86,14 @@ def filled(text: str, moments: Mapping[str, datetime], cursor: str | None) -> st
         name, form = match[1], match[2]
         if name == "cursor":
             return quote(cursor or "", safe="")
-        return quote(moments[name].strftime(form or _FORMATS[name]), safe="")
+        return quote(_formatted(moments[name], form or _FORMATS[name]), safe="")
 
     return _PLACE.sub(value, text)
+
+
+def _formatted(moment: datetime, form: str) -> str:
+    """Format a moment; strftime itself would give %s (Unix seconds) as if it were local time."""
+    return moment.strftime(_SECONDS.sub(rf"\g<1>{int(moment.timestamp())}", form))
 
 
 def read_moment(text: str, zone: tzinfo) -> datetime:

@@ -104,7 +104,9 @@ class Pull:
             shutil.rmtree(spool, ignore_errors=True)
             return None
         try:
-            commit = Commit(self.job, state, workshop, warn=self.warn)
+            # Who was asked in which manner is not known any more: the job may have been edited.
+            job = replace(self.job, manner="")
+            commit = Commit(job, state, workshop, warn=self.warn)
             committed = commit.commit(Recorded(run, log, spool / _BODIES), time.time())
         except CrawlError:
             raise

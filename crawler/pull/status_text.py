@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Final
 
 from crawler.pull.overview import JobView, TargetView
 from crawler.pull.state import RunState
-from crawler.report.columns import plain, shorten, table
+from crawler.report.columns import columns, plain, shorten, table
 
 _NONE: Final = "-"
 _HEADINGS: Final = ("state", "last pull", "changed", "failing since", "p95 ms", "baseline")
@@ -26,13 +27,12 @@ def _job_lines(view: JobView, now_s: float, width: int) -> Iterator[str]:
         since = moment_text(alert.since, now_s)
         yield f"  alert: {alert.rule}: {shorten(plain(alert.subject), width - 40)} since {since}"
     if view.targets:
-        names = [plain(target_name(target)) for target in view.targets]
+        names = _names(view.targets, width // 2)
         rows = [_cells(target, now_s) for target in view.targets]
         yield from table("target", _HEADINGS, names, rows, width)
-        for target in view.targets:
+        for name, target in zip(names, view.targets, strict=True):
             if target.failures:
-                name = shorten(plain(target_name(target)), width // 2)
-                yield f"  {name}: {plain(_reason(target))}"
+                yield f"  {shorten(name, width // 2)}: {plain(_reason(target))}"
 
 
 def job_facts(view: JobView, now_s: float) -> Iterator[str]:
@@ -52,6 +52,25 @@ def job_facts(view: JobView, now_s: float) -> Iterator[str]:
         yield f"being pulled since {moment_text(view.running_since, now_s)}"
     if view.next_at is not None:
         yield f"next {moment_text(view.next_at, now_s)}"
+
+
+def _names(targets: Sequence[TargetView], room: int) -> list[str]:
+    """Name targets in a table: of long ones what tells one from the other, the rest is ``…``."""
+    names = [plain(target_name(target)) for target in targets]
+    if len(names) < 2 or max(map(columns, names)) <= room:
+        return names
+    head = _beginning(names)
+    head = head[: head.rfind("/") + 1]
+    rests = [name[len(head) :] for name in names]
+    tail = _beginning([rest[::-1] for rest in rests])[::-1]
+    ending = "…" if tail else ""
+    return [f"…{rest.removesuffix(tail)}{ending}" for rest in rests]
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """Give what all texts begin with."""
+    same = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
+    return "".join(chars[0] for chars in same)
 
 
 def target_name(target: TargetView) -> str:
@@ -87,7 +106,7 @@ def moment_text(moment_s: float | None, now_s: float) -> str:
     if away_s < 0.5:
         return "now"
     if away_s >= 86_400:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment_s))
+        return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(moment_s))
     size = (
         f"{away_s:.0f} s" if away_s < 60
         else f"{away_s / 60:.0f} min" if away_s < 3600
@@ -96,10 +115,11 @@ def moment_text(moment_s: float | None, now_s: float) -> str:
     return f"in {size}" if moment_s > now_s else f"{size} ago"
 
 
-def history_text(name: str, runs: Sequence[RunState], width: int) -> str:
+def history_text(name: str, runs: Sequence[RunState], since_s: float, width: int) -> str:
     """Give a row a pull, newest first, and the reasons of those that could not be made."""
     if not runs:
-        return f"{name}: no pull\n"
+        since = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(since_s))
+        return f"{name}: no pull since {since}\n"
     names = [run.id for run in runs]
     rows = [_run_cells(run) for run in runs]
     lines = table(f"{name}: run", _RUN_HEADINGS, names, rows, width)
@@ -108,7 +128,7 @@ def history_text(name: str, runs: Sequence[RunState], width: int) -> str:
 
 
 def _run_cells(run: RunState) -> tuple[str, ...]:
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
+    began = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(run.started))
     if run.error is not None:
         return (began, _NONE, _NONE, _NONE, "not made")
     counts = (run.changed, run.unchanged, run.failed)

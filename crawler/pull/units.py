@@ -19,6 +19,8 @@ from crawler.pull.job import PullJob
 UnitForm = Literal["systemd", "cron", "k8s"]
 
 _DNS_UNFIT: Final = re.compile(r"[^a-z0-9-]+")
+_ODD: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_MAP_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _DNS_LONGEST: Final = 52
 """Of a CronJob: its jobs' names get eleven characters more (63 in all)."""
 
@@ -40,7 +42,8 @@ def _systemd(jobs: Sequence[PullJob], command: str) -> str:
     """One service that loops: the jobs' own schedules hold, and systemd restarts it."""
     name = jobs[0].name if len(jobs) == 1 else "crawl-pull"
     words = ["pull", "--loop", *(str(job.path) for job in jobs)]
-    folders = " ".join(_systemd_word(str(job.store.folder)) for job in jobs)
+    # Each may be missing; no variables are filled in here.
+    folders = " ".join(_quoted("-" + _systemd_path(str(job.store.folder))) for job in jobs)
     makes = " ".join(_systemd_word(str(job.store.folder)) for job in jobs)
     return f"""\
 # {name}.service: save it as /etc/systemd/system/{name}.service, then
@@ -68,7 +71,7 @@ TimeoutStopSec=60
 NoNewPrivileges=yes
 PrivateTmp=yes
 ProtectSystem=full
-ReadWritePaths=-{folders}
+ReadWritePaths={folders}
 
 [Install]
 WantedBy=multi-user.target
@@ -99,13 +102,15 @@ def _cron(jobs: Sequence[PullJob], command: str) -> str:
     lines = [
         "# crontab -e, and add these lines. Cron mails what a pull says: only what is wrong.",
     ]
+    before = None
     for job in jobs:
         zone = str(job.timing.zone)
-        if job.timing.schedule is not None and zone != "UTC":
+        if job.timing.schedule is not None and zone != before:  # it holds for all lines below
             lines.append(
                 f"# {job.name} is meant in {zone}; Debian's cron heeds the machine's zone alone."
             )
             lines.append(f"CRON_TZ={zone}")
+            before = zone
         words = " ".join(map(shlex.quote, [command, "pull", "--quiet", "--skip-if-running"]))
         path = shlex.quote(str(job.path))
         lines.append(f"{_five_fields(job)} {words} {path}".replace("%", "\\%"))
@@ -115,7 +120,13 @@ def _cron(jobs: Sequence[PullJob], command: str) -> str:
 def _five_fields(job: PullJob) -> str:
     """Give a job's schedule as cron has it; a period must divide an hour or a day."""
     if job.timing.schedule is not None:
-        return " ".join(job.timing.schedule.split())
+        fields = job.timing.schedule.split()
+        if re.search(r"(?i)l|#", fields[2] + fields[4]):
+            raise UsageError(
+                f"{job.path}: schedule {job.timing.schedule!r}: L and # are known to --loop and "
+                "--unit systemd alone"
+            )
+        return " ".join(fields)
     minutes, rest = divmod(job.timing.every_s or 0.0, 60)
     if not rest and minutes and 60 % minutes == 0:
         return "* * * * *" if minutes == 1 else f"*/{minutes:.0f} * * * *".replace("*/60", "0")
@@ -130,6 +141,14 @@ def _five_fields(job: PullJob) -> str:
 
 def _k8s(jobs: Sequence[PullJob], command: str) -> str:
     """A ConfigMap, a claim and a CronJob a job."""
+    seen: dict[str, PullJob] = {}
+    for job in jobs:
+        other = seen.setdefault(_dns_name(job.name), job)
+        if other is not job:
+            raise UsageError(
+                f"{other.path} and {job.path}: Kubernetes would take both for "
+                f"{_dns_name(job.name)}; give one another name"
+            )
     return "---\n".join(_k8s_job(job) for job in jobs)
 
 
@@ -139,13 +158,14 @@ def _k8s_job(job: PullJob) -> str:
     file = job.path.name
     if job.store.folder.parent != job.path.parent:
         raise UsageError(f"{job.path}: --unit k8s wants [store] dir to be a name, beside the job")
-    text = "".join(f"    {line}\n" for line in _text_of(job.path).splitlines())
+    if not _MAP_KEY.fullmatch(file):
+        raise UsageError(f"{job.path}: --unit k8s wants a file name of letters, digits and -_.")
     return _K8S.format(
         name=name,
         file=quoted(file),
         path=quoted(f"/data/{file}"),
-        text=text,
-        schedule=quoted(_five_fields(job)),
+        text=_yaml(_text_of(job.path)),
+        schedule=quoted(_with_sunday_as_0(_five_fields(job))),
         zone=quoted(zone),
     )
 
@@ -159,8 +179,8 @@ kind: ConfigMap
 metadata:
   name: {name}
 data:
-  {file}: |
-{text}---
+  {file}: {text}
+---
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata:
@@ -212,6 +232,22 @@ spec:
               configMap:
                 name: {name}
 """
+
+
+def _yaml(text: str) -> str:
+    """Give a text as a value of YAML: line by line, unless it holds what YAML takes for a break."""
+    if not _ODD.search(text) and text.endswith("\n"):
+        lines = text.removesuffix("\n").split("\n")
+        return "|2+\n" + "\n".join(f"    {line}" for line in lines)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+
+
+def _with_sunday_as_0(schedule: str) -> str:
+    """Write Sunday as Kubernetes has it: it knows no 7."""
+    *fields, weekday = schedule.split()
+    weekday = re.sub(r"\b([0-6])-7\b", r"\1-6,0", weekday)
+    return " ".join((*fields, re.sub(r"(?<![-/\d])7(?![-/\d])", "0", weekday)))
 
 
 def _dns_name(name: str) -> str:

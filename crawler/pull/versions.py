@@ -121,14 +121,18 @@ class _Parquet:
         self._rows: list[dict[str, Any]] = []
 
     def add(self, new: New) -> Place:
-        self._rows.append({**_row(new), "body": new.content.data})
+        at = datetime.fromtimestamp(new.at, UTC)
+        self._rows.append({**_row(new), "at": at, "body": new.content.data})
         return Place(self._place, None)
 
     def flush(self) -> Mapping[str, int]:
         if not self._rows:
             return {}
         pa, parquet = pyarrow_modules()
-        kinds = {"at": pa.float64(), "status": pa.int64(), "page": pa.int64(), "body": pa.binary()}
+        kinds = {
+            "at": pa.timestamp("us", "UTC"), "status": pa.int64(), "page": pa.int64(),
+            "body": pa.binary(),
+        }  # fmt: skip
         schema = pa.schema([(name, kinds.get(name, pa.string())) for name in self._rows[0]])
         with self._workshop.writing(self._workshop.folder / self._place) as part:
             parquet.write_table(pa.Table.from_pylist(self._rows, schema=schema), part)
@@ -150,7 +154,7 @@ def _row(new: New) -> dict[str, Any]:
         "run": new.run,
         "target": new.key,
         "page": new.body.page,
-        "at": new.at,
+        "at": datetime.fromtimestamp(new.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "url": new.body.url,
         "status": new.body.status,
         "content_type": new.body.content_type,

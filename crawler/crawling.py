@@ -204,6 +204,11 @@ class Crawling:
         if self._pool is not None:
             self._pool.stop(grace_s)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop, so that some targets may have no record."""
+        return self._stop_grace_s is not None
+
     def finish(self) -> RunClock:
         """End the workers, and write the export if one was asked for; tell what the run took."""
         wall_s = time.monotonic() - self._began_s

@@ -110,6 +110,11 @@ class Tally:
         for status, count in zip(*np.unique(block.status, return_counts=True), strict=True):
             self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
+    def reject(self, count: int) -> None:
+        """Count so many successes as failures: what they brought was not what was asked for."""
+        self.ok -= count
+        self.failed += count
+
     def merge(self, other: Tally) -> None:
         """Take in all that ``other`` has taken in."""
         self.ok += other.ok

@@ -546,6 +546,25 @@ def test_a_cursor_that_does_not_suit_the_reply_is_a_failure(site: Site, tmp_path
         assert job.pull() == 0
 
 
+def test_another_cursor_begins_anew(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What one expression found means nothing to another; nor after another start."""
+    job = _job(tmp_path, site, CURSOR.replace("[store]", 'start = "0"\n[store]'))
+    site.page("/prices", Reply({"items": [{"id": 7, "at": "x"}]}))
+    job.pull()
+    job.write(job.path.read_text().replace("max($.items[*].id)", "max(items[*].at)"))
+    job.pull()
+    job.write(job.path.read_text().replace('start = "0"', 'start = "1"'))
+    job.pull()
+    job.pull()
+    assert [each.path.partition("=")[2] for each in site.asked] == ["0", "0", "1", "x"]
+    job.write(job.path.read_text().replace("items[*].at", "item[*].at"))
+    capsys.readouterr()
+    job.pull()
+    assert "found nothing in it, and never did yet" in capsys.readouterr().err
+
+
 def test_a_number_beyond_all_reckoning_is_no_data(site: Site, tmp_path: Path) -> None:
     """Some bytes that would cost hours as a whole number."""
     headers = {"Content-Type": "application/json"}

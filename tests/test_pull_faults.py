@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import sqlite3
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +20,8 @@ from typing import Any
 import pytest
 
 from crawler.cli import main
-from crawler.pull.job import job_of
-from crawler.pull.schema import MIGRATIONS
+from crawler.pull.pulling import Pull
+from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 from tests.conftest import command
 from tests.pull_site import PulledJob, Reply, Site, serving
 
@@ -32,9 +35,9 @@ def _site() -> Iterator[Site]:
         yield site
 
 
-def _job(tmp_path: Path, site: Site, more: str = "") -> PulledJob:
+def _job(tmp_path: Path, site: Site, more: str = "", name: str = "job") -> PulledJob:
     site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
-    return PulledJob(tmp_path, f'[targets]\nlist = ["{site.url}/a"]\n{more}')
+    return PulledJob(tmp_path, f'[targets]\nlist = ["{site.url}/a"]\n{more}', name=name)
 
 
 def _spawn(job: PulledJob, *options: str) -> subprocess.Popen[str]:
@@ -160,7 +163,7 @@ def test_what_a_killed_pull_recorded_is_taken_up(
     assert job.state("SELECT count(*) FROM run") == [(2,)]
 
 
-def _die(*_: object) -> None:
+def _die(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -237,13 +240,16 @@ def test_a_bug_in_one_job_keeps_no_other_back(
 ) -> None:
     """Of several jobs the others are pulled; the bug is told at the end."""
     from crawler.cli import pull
+    from crawler.cli.job_options import read_requests
 
     jobs = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        jobs.append(_job(tmp_path / name, site))
+        jobs.append(_job(tmp_path / name, site, name=name))
     monkeypatch.setattr(
-        pull, "job_of", lambda file: _stumble() if file.path == jobs[0].path else job_of(file)
+        pull,
+        "read_requests",
+        lambda *of: _stumble() if of[0].path == jobs[0].path else read_requests(*of),
     )
     assert main(["pull", *(str(job.path) for job in jobs)]) == 70
     assert [len(job.latest()) for job in jobs] == [0, 1]
@@ -523,6 +529,170 @@ def test_what_a_killed_pull_fetched_in_another_manner_is_not_asked_for_by_its_da
     job.write(job.path.read_text().replace(": en", ": de"))
     assert job.pull() == 0
     assert [json.loads(body)["lang"] for body in job.latest().values()] == ["de"]
+
+
+def test_ignore_edited_after_a_kill_doubles_no_version(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the state told of a version and latest/ did not: latest/ follows all the same."""
+    from crawler.pull import committing
+
+    job = _job(tmp_path, site, '[store]\nignore = ["$.at"]\n')
+    job.pull()
+    site.page("/a", Reply({"a": 2, "at": 1}))
+    with monkeypatch.context() as patch:
+        patch.setattr(committing.Commit, "_follow", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    job.write(job.path.read_text().replace('["$.at"]', "[]"))
+    assert job.pull() == 0
+    assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
+    assert [json.loads(body)["a"] for body in job.latest().values()] == [2]
+
+
+def test_a_pull_that_was_cut_off_is_told_and_drops_no_target(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The history says so; what it did not ask is shown as before."""
+    from crawler.pull import committing
+
+    urls = ", ".join(f'"{site.url}/{name}"' for name in "ab")
+    job = PulledJob(tmp_path, f"[targets]\nlist = [{urls}]\n")
+    for path in ("/a", "/b"):
+        site.page(path, Reply({"a": 1}))
+    job.pull()
+    job.write(job.path.read_text().replace(urls, f'"{site.url}/a"'))
+    with monkeypatch.context() as patch:
+        patch.setattr(committing.Commit, "commit", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    job.write(job.path.read_text().replace(f'"{site.url}/a"', urls))
+    with monkeypatch.context() as patch:  # taken up, and nothing after that
+        patch.setattr(Pull, "_pull", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    capsys.readouterr()
+    assert job.pull("--history") == 0
+    assert capsys.readouterr().out.count("cut off: not all targets") == 1
+    job.pull("--status", "--json")
+    assert f"{site.url}/b" in capsys.readouterr().out
+
+
+def test_what_the_job_names_no_more_is_not_shown(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its alert is told to be over; named again it is there as before."""
+    alerts = tmp_path / "alerts"
+    urls = f'"{site.url}/a", "{site.url}/b"'
+    job = PulledJob(
+        tmp_path,
+        f"[targets]\nlist = [{urls}]\n[alerts]\nfailures = 1\n"
+        f'command = ["sh", "-c", "cat >> {alerts}"]\n',
+    )
+    site.page("/a", Reply({"a": 1}))
+    site.page("/b", Reply(b"", 500))
+    job.pull()
+    whole = job.path.read_text()
+    job.write(whole.replace(urls, f'"{site.url}/a"'))
+    assert job.pull() == 0
+    capsys.readouterr()
+    job.pull("--status", "--json")
+    shown = capsys.readouterr().out
+    assert (f"{site.url}/a" in shown, f"{site.url}/b" in shown) == (True, False)
+    told = [json.loads(line) for line in alerts.read_text().splitlines()]
+    assert [(each["rule"], each["state"]) for each in told] == [
+        ("failures", "firing"), ("failures", "recovered"),
+    ]  # fmt: skip
+    assert "watched no more" in told[1]["message"]
+    job.write(whole)
+    job.pull()
+    job.pull("--status", "--json")
+    assert f"{site.url}/b" in capsys.readouterr().out
+
+
+AS_ANOTHER_USER = """
+import os, sys
+from crawler.cli import main
+arguments = ["pull", "--status", sys.argv[1]]
+if os.geteuid() == 0:  # root may write anywhere; its Python may be nobody else's to import
+    main(arguments)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(main(arguments))
+"""
+
+
+def test_looking_needs_no_right_to_write(site: Site, tmp_path: Path) -> None:
+    """Another user sees the status, from a copy; nothing is made in the folder."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        job = _job(folder, site)
+        job.pull()
+        job.folder.chmod(0o555)
+        before = sorted(job.folder.iterdir())
+        done = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER_USER, str(job.path)], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "1 changed, 0 unchanged" in done.stdout
+        assert sorted(job.folder.iterdir()) == before
+        job.folder.chmod(0o755)
+
+
+def test_an_earlier_version_s_state_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status and history before the first pull of a new crawl; the file stays as it is."""
+    path = tmp_path / "job.toml"
+    path.write_text('[targets]\nlist = ["http://127.0.0.1:9/"]\n')
+    (tmp_path / "job").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "job" / "state.db")) as database:
+        database.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[0]}")
+        database.execute("INSERT INTO run VALUES ('r1', 1e9, 1e9, 3, 4, 5, NULL)")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    assert main(["pull", "--status", str(path)]) == 0
+    assert "3 changed, 4 unchanged, 5 failed" in capsys.readouterr().out
+    assert main(["pull", "--history", "--since", "2000-01-01", str(path)]) == 0
+    assert "r1" in capsys.readouterr().out
+    with contextlib.closing(sqlite3.connect(tmp_path / "job" / "state.db")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_states_are_made_by_many_at_once(tmp_path: Path) -> None:
+    """Whoever comes first makes it, the others find it made."""
+    code = (
+        "import sys; from pathlib import Path; from crawler.pull.state import State\n"
+        "for n in range(10):\n"
+        "    folder = Path(sys.argv[1], str(n)); folder.mkdir(exist_ok=True)\n"
+        "    with State.open(folder) as state: state.runs()\n"
+        "    State.reading(folder).runs()\n"
+    )
+    many = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    assert [process.communicate()[1] for process in many] == [""] * 4
+
+
+def test_a_redirect_that_is_not_followed_is_no_data(site: Site, tmp_path: Path) -> None:
+    """Its body says where the data are, if anything."""
+    job = _job(tmp_path, site, '[request]\nmax-redirects = "0"\n')
+    site.page("/a", Reply(b"moved", 302, headers={"Location": "/b"}))
+    assert job.pull() == 1
+    assert job.latest() == {}
+
+
+def test_limits_count_what_is_no_data(site: Site, tmp_path: Path) -> None:
+    """An empty body is an error to whoever pulls it."""
+    limits = '[alerts]\nfail-on = "errors<10%"\n[output]\nmax-errors = "100%"\n'
+    job = _job(tmp_path, site, limits)
+    site.page("/a", Reply(b""))
+    assert job.pull() == 3
 
 
 def test_quiet_is_quiet_where_the_job_allows_failures(

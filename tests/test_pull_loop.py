@@ -31,12 +31,13 @@ def _site() -> Iterator[Site]:
 class Running:
     """A loop under way: what it said, line by line."""
 
-    def __init__(self, *options: object, log: Path) -> None:
+    def __init__(self, *options: object, log: Path, **environment: str) -> None:
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                command("pull", *options), stdout=out, stderr=subprocess.STDOUT
-            )
+                command("pull", *options), stdout=out, stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )  # fmt: skip
 
     def said(self) -> str:
         return self.log.read_text()
@@ -54,8 +55,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def _running(*options: object, log: Path) -> Iterator[Running]:
-    loop = Running(*options, log=log)
+def _running(*options: object, log: Path, **environment: str) -> Iterator[Running]:
+    loop = Running(*options, log=log, **environment)
     try:
         yield loop
     finally:
@@ -158,11 +159,14 @@ def test_a_job_edited_to_rubbish_stays_as_it_was(site: Site, tmp_path: Path) -> 
         count = len(site.of("/a"))
         loop.until(lambda: len(site.of("/a")) > count)
         stale = {
-            view["name"]: view["stale"] for view in requests.get(f"{url}api", timeout=5).json()
+            view["name"]: view["fault"] for view in requests.get(f"{url}api", timeout=5).json()
         }
         assert "no TOML" in stale["a"]
         assert stale["b"] is None
         assert "its file was, which now is not right" in requests.get(url, timeout=5).text
+        heeded = requests.get(f"{url}metrics", timeout=5).text
+        assert 'crawl_pull_job_heeded{job="a"} 0' in heeded
+        assert 'crawl_pull_job_heeded{job="b"} 1' in heeded
         jobs["a"].path.write_text(good.replace("/a", "/b?by=a"))
         loop.process.send_signal(signal.SIGHUP)
         loop.until(lambda: any("by=a" in each.path for each in site.asked))
@@ -194,6 +198,34 @@ def test_a_job_put_back_while_it_is_pulled_is_not_begun_again(site: Site, tmp_pa
         goes_on.set()
         loop.until(lambda: len(site.of("/a")) > 1)
         assert loop.end() == 0
+
+
+def test_a_pull_that_hangs_holds_up_no_other(site: Site, tmp_path: Path) -> None:
+    """Before it has read its job, of more than a pipe holds: the loop goes on, and stops."""
+    jobs = _jobs(tmp_path, site, "big", "a")
+    jobs["big"].path.write_text(jobs["big"].path.read_text() + "#\n" * 100_000)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif any('big.toml' in word for word in sys.orig_argv): time.sleep(60)\n"
+    )
+    with _running(
+        "--loop", tmp_path / "jobs", log=tmp_path / "out", PYTHONPATH=str(tmp_path)
+    ) as loop:
+        loop.until(lambda: len(site.of("/a")) > 2)
+        assert site.of("/big") == []
+        assert loop.end() == 0
+
+
+def test_signals_are_heeded_while_jobs_are_read(site: Site, tmp_path: Path) -> None:
+    """A reload right after the start does not end the loop, a stop ends it in order."""
+    jobs = _jobs(tmp_path, site, "a")
+    fifo = tmp_path / "jobs" / "b.toml"
+    os.mkfifo(fifo)
+    with _running("--loop", tmp_path / "jobs", log=tmp_path / "out") as loop:
+        with fifo.open("w") as text:  # there once the loop reads it
+            loop.process.send_signal(signal.SIGHUP)
+            loop.process.send_signal(signal.SIGTERM)
+            text.write(jobs["a"].path.read_text().replace("[targets]", 'name = "b"\n[targets]'))
+        assert loop.process.wait(20) == 0
 
 
 def test_a_loop_begins_only_with_jobs_that_can_be_pulled(site: Site, tmp_path: Path) -> None:

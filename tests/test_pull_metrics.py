@@ -115,6 +115,7 @@ def test_each_figure_of_a_job_is_there() -> None:
         "crawl_pull_last_run_timestamp_seconds": {("prices",): 1000},
         "crawl_pull_last_run_made": {("prices",): 1},
         "crawl_pull_last_run_seconds": {("prices",): 2.5},
+        "crawl_pull_job_heeded": {("prices",): 1},
         "crawl_pull_targets": {
             ("prices", "changed"): 1,
             ("prices", "unchanged"): 2,
@@ -163,6 +164,12 @@ def test_what_is_not_known_has_no_sample() -> None:
     assert of_targets == {"crawl_pull_failures", "crawl_pull_versions"}
     assert families_of(job(last=None)) == {}
     assert to_metrics([]) == "# EOF\n"
+
+
+@pytest.mark.parametrize("more", [{"fault": "no TOML"}, {"error": "damaged", "last": None}])
+def test_a_job_that_is_not_right_is_seen(more: dict[str, Any]) -> None:
+    """Its file under a loop, or its state: a rule can find it."""
+    assert values_of(families_of(job(**more)), "job_heeded") == {("prices",): 0}
 
 
 def test_a_pull_that_could_not_be_made_is_seen() -> None:

@@ -63,7 +63,7 @@ def _view(folder: Path, name: str = "prices", **more: Any) -> JobView:
 def _serve(views: Sequence[JobView], token: str | None = None, **more: Any) -> StatusServer:
     return StatusServer(
         more.pop("address", "127.0.0.1:0"),
-        lambda: views,
+        lambda name: [view for view in views if name in (None, view.name)],
         token=token,
         metrics=to_metrics,
         healthy=more.pop("healthy", lambda: True),
@@ -289,7 +289,7 @@ def test_a_connection_ends_at_its_deadline(url: str, monkeypatch: pytest.MonkeyP
 def test_a_bug_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Status 500 for the client, one line that names it and its place for whoever runs the loop."""
 
-    def broken() -> list[JobView]:
+    def broken(_: str | None) -> list[JobView]:
         raise KeyError("no such thing")
 
     with StatusServer(
@@ -307,6 +307,36 @@ def test_an_empty_token_is_refused(token: str) -> None:
     """It would guard nothing."""
     with pytest.raises(UsageError, match="--token is empty"):
         _serve([], token=token)
+
+
+def test_only_what_is_asked_for_is_looked_at(tmp_path: Path) -> None:
+    """Of many jobs one, and nothing for a page that is none: a look may take seconds."""
+    asked = list[str | None]()
+
+    def views(name: str | None) -> list[JobView]:
+        asked.append(name)
+        return [_view(tmp_path)]
+
+    with StatusServer(
+        "127.0.0.1:0", views, token=None, metrics=to_metrics, healthy=lambda: True
+    ) as server:
+        for path in ("jobs/prices", "api/jobs/prices", "nothing", "jobs/", "metrics"):
+            requests.get(server.url + path, timeout=5)
+    assert asked == ["prices", "prices", None]
+
+
+@pytest.mark.parametrize("more", ["Authorization: Basic \xff", "X: 1"])
+def test_what_cannot_be_read_is_refused_quietly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], more: str
+) -> None:
+    """A client that knows no token writes no lines on our stderr."""
+    with _serve([_view(tmp_path)], token="t") as server:
+        at = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+        with socket.create_connection(at, timeout=5) as raw:
+            head = f"GET http://[/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n\r\n"
+            raw.sendall(head.encode("latin-1"))
+            assert raw.recv(100).split()[1] == b"401"
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("sent", [b"\0\n\n", b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"x" * 70_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -89,6 +90,62 @@ def test_stars_written_out_mean_the_same(minute: str, hour: str, begin: datetime
     for moment in islice(CronSim(schedule, at), 5):
         at = datetime.fromtimestamp(trigger.following(None, at.timestamp()), UTC)
         assert at == moment
+
+
+@given(
+    st.integers(0, 59),
+    st.sampled_from(["2", "1-3", "*/2", "2,3"]),
+    st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"]),
+    st.integers(0, 3 * 3600),
+)
+def test_no_moment_is_over(minute: int, hour: str, zone: str, later_s: int) -> None:
+    """Also asked in the second of two equal hours: the next moment is later than now."""
+    trigger = trigger_of(Timing(schedule=f"{minute} {hour} * * *", zone=ZoneInfo(zone)))
+    assert trigger is not None
+    for day in (datetime(2026, 10, 25, tzinfo=UTC), datetime(2026, 4, 4, 14, tzinfo=UTC),
+                datetime(2026, 11, 1, 4, tzinfo=UTC)):  # fmt: skip
+        now_s = day.timestamp() + later_s
+        assert trigger.following(None, now_s) > now_s
+
+
+def test_a_loop_begun_in_the_second_of_two_hours_pulls_once() -> None:
+    """02:30 is over, and will be again tomorrow only; caught up once, if it was missed."""
+    begin_s = datetime(2026, 10, 25, 2, 5, tzinfo=BERLIN, fold=1).timestamp()
+    timing = Timing(schedule="30 2 * * *", zone=BERLIN)
+    for last_s, count in ((begin_s - 1800, 0), (begin_s - 86_400, 1), (None, 0)):
+        table: Timetable[str] = Timetable(lambda _: 0.0)
+        table.put("job", timing, last_s, begin_s)
+        pulls = 0
+        for second in range(7200):
+            for key in table.due(begin_s + second, 1):
+                table.ended(key)
+                pulls += 1
+        assert pulls == count
+
+
+@pytest.mark.parametrize(("by_s", "again"), [(2.0, False), (7200.0, True)])
+def test_a_small_step_back_brings_no_moment_twice(by_s: float, again: bool) -> None:
+    """As an NTP client makes it right after the job's moment; a large one silences nothing."""
+    table = _table(HOURLY, now_s=3599.0)
+    assert table.due(3600.0, 1) == ["job"]
+    table.ended("job")
+    table.set_back(3601.0 - by_s, by_s)
+    assert (table.next_at("job") == 7200.0) != again
+
+
+@pytest.mark.parametrize(
+    ("timing", "said"),
+    [
+        (Timing(every_s=60.0, jitter_s=61.0), "the 60 s between"),
+        (Timing(schedule="*/15 * * * *", jitter_s=3600.0), "the 900 s between"),
+        (Timing(schedule="0,5 2 * * *", jitter_s=301.0), "the 300 s between"),
+    ],
+)
+def test_jitter_overtakes_no_moment(timing: Timing, said: str) -> None:
+    """It would drop moments without a word."""
+    with pytest.raises(UsageError, match=said):
+        trigger_of(timing)
+    assert trigger_of(replace(timing, jitter_s=60.0)) is not None
 
 
 def test_sunday_is_0_and_7() -> None:
@@ -204,10 +261,10 @@ def test_a_clock_put_back_does_not_silence_a_job() -> None:
     """Moments are computed anew: the next one is that of the clock as it is now."""
     table = _table(HOURLY, last_s=7200.0, now_s=7300.0)
     assert table.next_at("job") == 10800.0
-    table.set_back(3700.0)
+    table.set_back(3700.0, 3600.0)
     assert table.next_at("job") == 7200.0
     every = _table(EVERY, last_s=7000.0, now_s=7030.0)
-    every.set_back(1000.0)
+    every.set_back(1000.0, 6030.0)
     assert every.next_at("job") == 1060.0
 
 

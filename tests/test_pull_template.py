@@ -62,7 +62,10 @@ def test_each_example_can_be_taken_as_it_stands(
 
 
 def _complete(lines: list[str]) -> None:
-    """Take along what a key cannot be without: mails need three, a cursor its expression."""
+    """Take along what a key cannot be without: mails need three, a template its list."""
+    if any(line.startswith("url-template") for line in lines):
+        at = next(at for at, line in enumerate(lines) if line.startswith("list = "))
+        lines[at] = 'urls = "list.csv"'
     mails = ("# smtp =", '# from = "crawl', "# to =")
     cursor = ('# from = "max',)
     for group, marks in ((mails, ("smtp =", 'from = "crawl', "to =")), (cursor, ("[cursor]",))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from crawler.pull.validators import Validators, validators_of
 from tests.pull_site import PulledJob, Reply, Site, serving
 
 DATE = "Fri, 27 Nov 2026 10:00:00 GMT"
+MOMENT_S = datetime(2026, 11, 27, 10, tzinfo=UTC).timestamp()
 
 
 @pytest.fixture(name="site")
@@ -48,8 +50,16 @@ def _sent(site: Site) -> list[str | None]:
 )
 def test_a_date_of_the_moment_is_not_taken(sent: str, taken: str | None) -> None:
     """Within its second a body may change again (RFC 9110, section 8.8.2.2)."""
-    found = validators_of([("last-modified", DATE), ("DATE", sent), ("ETag", "x")])
+    found = validators_of([("last-modified", DATE), ("DATE", sent), ("ETag", "x")], MOMENT_S + 9)
     assert found == Validators("x", taken)
+
+
+@pytest.mark.parametrize(("later_s", "taken"), [(-1.0, None), (0.9, None), (1.0, DATE)])
+def test_a_reply_without_a_date_is_of_when_it_was_asked_for(
+    later_s: float, taken: str | None
+) -> None:
+    """Many small servers send none."""
+    assert validators_of([("Last-Modified", DATE)], MOMENT_S + later_s).last_modified == taken
 
 
 _ODD = st.builds(
@@ -67,7 +77,7 @@ _ODD = st.builds(
 @given(st.text() | _ODD, st.text() | _ODD)
 def test_no_header_is_too_odd(changed: str, sent: str) -> None:
     """Whatever a server writes: it is taken as it came, or not at all."""
-    found = validators_of([("Last-Modified", changed), ("Date", sent)])
+    found = validators_of([("Last-Modified", changed), ("Date", sent)], 0.0)
     assert found in (Validators(None, changed), Validators(None, None))
 
 
@@ -142,6 +152,18 @@ def test_an_etag_beyond_ascii_is_not_sent(site: Site, tmp_path: Path) -> None:
     assert [job.pull(), job.pull()] == [0, 0]
     assert _sent(site) == [None, None]
     assert job.outcomes() == ["changed", "unchanged"]
+
+
+def test_headers_of_a_row_are_asked_in_full(site: Site, tmp_path: Path) -> None:
+    """Another row may have stood there when the version came."""
+    site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
+    job = PulledJob(
+        tmp_path, '[targets]\nurls = "list.csv"\nheader-column = ["lang=Accept-Language"]\n'
+    )
+    for lang in ("en", "de"):
+        (tmp_path / "list.csv").write_text(f"url,lang\n{site.url}/a,{lang}\n")
+        assert job.pull() == 0
+    assert _sent(site) == [None, None]
 
 
 def test_a_state_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:

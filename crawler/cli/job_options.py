@@ -63,7 +63,8 @@ def _options() -> Iterator[tuple[str, str, click.Option]]:
 
 def _key(name: str, option: click.Option) -> Key:
     shown = option.metavar or "TEXT"
-    example = "true" if option.is_flag else f'"{option.default or shown}"'
+    default = option.default if isinstance(option.default, str | int | float) else shown
+    example = "true" if option.is_flag else f'"{default or shown}"'
     if isinstance(option.type, click.Choice):
         choices = tuple(map(str, option.type.choices))
         return Key(name, "choice", option.help or "", example, choices)
@@ -118,6 +119,10 @@ def _params(file: JobFile) -> RunParams:
     for url in urls:
         _check_url(url)
     template = file.table("targets").get("url-template")
+    if urls and template is not None:
+        raise UsageError(
+            "[targets] list, url-template: a list's URLs are whole; take one of the two away"
+        )
     fault = place_fault(template or "", others=True)
     if fault:
         raise UsageError(f"[targets] url-template: {fault}")
@@ -146,7 +151,10 @@ def check_cursor(file: JobFile, plan: CursorPlan | None) -> None:
     table = file.table("targets")
     template = table.get("url-template")
     texts = [*table.get(_LIST, ()), *([template] if template else ())]
-    if plan is None or plan.param or not texts or any(map(names_cursor, texts)):
+    names = any(map(names_cursor, texts))
+    if plan is None and names:
+        raise UsageError("[targets] {cursor}: there is no [cursor] section that says what it is")
+    if plan is None or plan.param or not texts or names:
         return
     raise UsageError(
         '[cursor]: no request would send it; give param = "since", or write {cursor} into a URL'

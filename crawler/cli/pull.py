@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,10 +32,11 @@ from crawler.files import write_whole
 from crawler.pull.alerting import Finding, broken_limits, deliver, failure_of, findings, note
 from crawler.pull.channels import check_channels, check_program
 from crawler.pull.committing import Committed
+from crawler.pull.durable import Workshop
 from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import JobFile, parse_job, read_job_file
 from crawler.pull.job_lock import lock_job
-from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, job_files
+from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, check_apart, job_files
 from crawler.pull.overview import JobView, view_of
 from crawler.pull.pulling import Pull, Pulled, check_pull, note_failure
 from crawler.pull.rotation import LOG_NAME
@@ -65,6 +66,7 @@ def _once(options: PullOptions) -> int:
     """
     if len(options.places) == 1 and not options.places[0].is_dir():
         return _pull_file(options.places[0], options)
+    _check_apart(options.places)
     codes, bugs = list[int](), list[Exception]()
     for path in job_files(options.places):
         try:
@@ -80,6 +82,15 @@ def _once(options: PullOptions) -> int:
     if bugs:
         raise bugs[0]
     return max(codes)
+
+
+def _check_apart(places: Sequence[Path]) -> None:
+    """Refuse jobs that would pull into one folder; those that cannot be read are told later."""
+    jobs = list[PullJob]()
+    for path in job_files(places):
+        with contextlib.suppress(CrawlError):
+            jobs.append(job_of(read_job_file(path, known_keys())))
+    check_apart(jobs)
 
 
 def _pull_file(path: Path, options: PullOptions) -> int:
@@ -146,8 +157,7 @@ def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
     stopping, codes = _Stopping(), list[int]()
 
     def then(state: State, pulled: Pulled) -> None:
-        asked = stopping.by is None
-        broken = _tell(job, state, pulled, asked=asked)
+        broken = _tell(job, state, pulled)
         codes.append(_code(requests, pulled, broken=broken, by=stopping.by))
 
     pull = Pull(
@@ -176,12 +186,12 @@ def _warner(job: PullJob) -> Callable[[str], None]:
     return lambda text: _say(f"{job.name}: {text}")
 
 
-def _tell(job: PullJob, state: State, pulled: Pulled, *, asked: bool) -> bool:
+def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
     """Tell whoever is to know; give whether a limit was broken."""
     run, warn = pulled.committed.run, _warner(job)
-    broken = broken_limits(job, job.store.folder / LOG_NAME, run.id)
+    broken = broken_limits(job, job.store.folder / LOG_NAME, run)
     found = [*broken, *findings(job, state, pulled.committed)]
-    note(job, state, found, run.id, run.ended, asked=asked)
+    note(job, state, found, run.id, run.ended, asked=not run.cut)
     deliver(job, state, time.time(), warn)
     if job.textfile is not None or job.otlp is not None:
         _export(job, view_of(job, state, next_at=next_at_of(job, run.started)))
@@ -231,10 +241,11 @@ def _note_failure(job: PullJob, words: str) -> None:
     One that is under way in another process tells what there is to tell itself.
     """
     now_s = time.time()
-    note_failure(job, words, now_s)
     try:
+        Workshop(job.store.folder).make(job.store.folder)
         lock = lock_job(job.name, job.store.folder, wait=False)
         with lock, State.open(job.store.folder) as state:
+            note_failure(state, words, now_s)
             message = f"it could not be pulled: {words}"
             found = [Finding("pull", job.name, firing=True, message=message)]
             note(job, state, found, "", now_s, asked=False)
@@ -250,7 +261,12 @@ def _loop(options: PullOptions) -> int:
     loop = Loop(
         options.places, _loaded, _say, every=options.every, at_once=options.at_once or AT_ONCE
     )
-    loop.begin()
+    with loop.listening():
+        loop.begin()
+        return _run(loop, options)
+
+
+def _run(loop: Loop, options: PullOptions) -> int:
     if options.serve is None:
         return loop.run()
     from crawler.pull.metrics import to_metrics
@@ -296,6 +312,7 @@ def _checked(file: JobFile) -> tuple[PullJob, JobRequests]:
 def _check(options: PullOptions) -> int:
     from crawler.cli.job_preview import preview
 
+    _check_apart(options.places)
     for path in job_files(options.places):
         file = read_job_file(path, known_keys())
         job, requests = _checked(file)
@@ -303,6 +320,10 @@ def _check(options: PullOptions) -> int:
             check_program(job.alerts, file.path.parent)
             if job.store.folder.exists() and not job.store.folder.is_dir():
                 raise UsageError(f"[store] dir: {job.store.folder} is no folder; give another name")
+            if job.otlp is not None:
+                from crawler.pull.otlp import check_otlp
+
+                check_otlp(job.otlp)
             if job.textfile is not None and not job.textfile.parent.is_dir():
                 raise UsageError(f"[metrics] textfile: {job.textfile.parent} is no folder; make it")
             print(preview(file, job, requests), end="")

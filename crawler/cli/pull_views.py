@@ -19,6 +19,7 @@ from crawler.pull.looping import job_files
 from crawler.pull.overview import JobView, overview
 from crawler.pull.state import State
 from crawler.pull.timetable import Timetable
+from crawler.pull.triggers import trigger_of
 
 _NARROW: Final = 100
 
@@ -35,7 +36,7 @@ def show_status(options: PullOptions) -> int:
         print(json.dumps([view_value(view) for view in views], indent=1, ensure_ascii=False))
     else:
         print(status_text(views, time.time(), _width()), end="")
-    return max(code, *(UsageError.exit_code for view in views if view.error is not None), 0)
+    return max(code, *(UsageError.exit_code for view in views if view.error or view.fault), 0)
 
 
 def _readable(options: PullOptions) -> tuple[list[PullJob], int]:
@@ -55,12 +56,20 @@ def _readable(options: PullOptions) -> tuple[list[PullJob], int]:
 def _view(job: PullJob) -> JobView:
     folder = job.store.folder
     try:
-        view = overview(job)
+        view = replace(overview(job), running_since=running_since(folder), fault=_fault(job))
         last_s = None if view.last is None else view.last.started
-        next_at = next_at_of(job, last_s)
-        return replace(view, next_at=next_at, running_since=running_since(folder))
+        return replace(view, next_at=next_at_of(job, last_s))
     except CrawlError as exc:
         return JobView(name=job.name, path=job.path, folder=folder, error=str(exc))
+
+
+def _fault(job: PullJob) -> str | None:
+    """Say what is wrong with a job's schedule; None where nothing is."""
+    try:
+        trigger_of(job.timing)
+    except UsageError as exc:
+        return str(exc)
+    return None
 
 
 def next_at_of(job: PullJob, last_s: float | None) -> float | None:

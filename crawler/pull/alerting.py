@@ -9,6 +9,7 @@ told however late; what is over is not news for ever.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +21,7 @@ from crawler.pull.baseline import BASELINE, RECENT, drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob
-from crawler.pull.judging import FAILED
-from crawler.pull.state import Message, State, TargetState
+from crawler.pull.state import Message, RunState, State, TargetState
 from crawler.reading import read_report
 from crawler.verdicts import judge
 
@@ -29,6 +29,10 @@ OLD_S: Final = 7 * 86_400.0
 """Age beyond which an alert that could not be told is given up, unless it says what still is."""
 MOST_WAITING: Final = 1000
 """Alerts that wait for a channel; of more, the oldest that say what is over are given up."""
+
+
+TELLING_S: Final = 60.0
+"""How long a pull tells alerts, one after another, while its job is locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,15 @@ class Finding:
     message: str
 
 
-def broken_limits(job: PullJob, log: Path, run: str) -> list[Finding]:
-    """Hold a run's figures against the job's limits; nothing without limits."""
+def broken_limits(job: PullJob, log: Path, run: RunState) -> list[Finding]:
+    """Hold a run's figures against the job's limits; nothing without limits.
+
+    What was answered and is no data, an empty body say, has failed to a pull.
+    """
     if not job.alerts.thresholds:
         return []
-    report = read_report([log], selection=Selection(run=run), warn=lambda _: None)
+    report = read_report([log], selection=Selection(run=run.id), warn=lambda _: None)
+    report.figures.total.reject(run.failed - report.figures.total.failed)
     verdicts = [judge(each, report.figures, report.main) for each in job.alerts.thresholds]
     return [Finding("fail-on", v.threshold.text, not v.passed, v.words) for v in verdicts]
 
@@ -87,8 +95,7 @@ def failure_of(target: TargetState) -> str:
 
 
 def _slower(state: State, target: TargetState, subject: str) -> Finding:
-    outcomes = state.outcomes(target.id, BASELINE + RECENT)
-    found = drift([each.elapsed_ms for each in outcomes if each.outcome != FAILED])
+    found = drift(state.latencies_ms(target.id, BASELINE + RECENT))
     if found is None or target.failures:
         return Finding("slower", subject, None, "")
     now = f"{found.recent_ms:.1f} ms (median of the last {RECENT})"
@@ -114,7 +121,8 @@ def note(
 ) -> int:
     """Note what begins and what ends, and what is to be told of it; give how many begin.
 
-    With ``asked`` all of the job's targets were asked: what fires for another is over.
+    With ``asked`` all of the job's targets were asked: what fires for another, or by a rule that is
+    the job's no more, is over.
     """
     begun = 0
     with state.writing():
@@ -132,7 +140,9 @@ def note(
                 del firing[each.rule, each.subject]
         if asked:
             known = {(each.rule, each.subject) for each in found}
-            for rule, subject in firing.keys() - known:
+            for rule, subject in sorted(firing.keys() - known):
+                over = Finding(rule, subject, False, f"{rule} of {subject} is watched no more")
+                _tell(job, state, over, run, at_s, firing[rule, subject])
                 _end(state, rule, subject)
     return begun
 
@@ -171,7 +181,12 @@ def _tell(
 def deliver(job: PullJob, state: State, now_s: float, warn: Callable[[str], None]) -> None:
     """Tell all that is still to be told, oldest first; what cannot be told stays for later."""
     failed, there = set[str](), channels_of(job.alerts)
-    for message in state.messages():
+    until_s = time.monotonic() + TELLING_S
+    messages = state.messages()
+    for number, message in enumerate(messages):
+        if time.monotonic() > until_s:
+            warn(f"alerts that wait for the next pull: {len(messages) - number}")
+            break
         if message.channel in failed:  # it would wait for its time-out each time
             continue
         if message.channel in there:  # else the job has it no more

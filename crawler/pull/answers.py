@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from crawler.pull.overview import JobView
 from crawler.pull.page import diff_page, job_page, jobs_page
 from crawler.pull.view_values import view_value
 
-Views = Callable[[], Sequence[JobView]]
+Views = Callable[[str | None], Sequence[JobView]]
+"""Gives the view of the job of a name, those of all jobs for None: each may take a while."""
 Metrics = Callable[[Sequence[JobView]], str]
 
 TEXT: Final = "text/plain; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
 _JSON: Final = "application/json"
 _METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_JOB: Final = re.compile(
+    r"(?P<api>/api)?/jobs/(?P<name>[^/]+)|/jobs/(?P<of>[^/]+)/diffs/(?P<diff>.+)"
+)
 _LARGEST_DIFF: Final = 5_000_000
 
 
@@ -43,26 +48,32 @@ class Answers:
 
     def of(self, path: str) -> Answer:
         """Answer a path without its query, percent-decoded; 404 for what is not there."""
-        views = self._views()
-        if path == "/":
-            return Answer(200, _HTML, jobs_page(views, time.time()))
-        if path == "/metrics":
-            return Answer(200, _METRICS, self._metrics(views))
-        if path == "/api":
-            return _json([view_value(view) for view in views])
-        is_api = path.startswith("/api/jobs/")
-        if not is_api and not path.startswith("/jobs/"):
+        page = self._PAGES.get(path)
+        if page is not None:
+            return page(self, self._views(None))
+        match = _JOB.fullmatch(path)
+        view = None if match is None else self._view(match["name"] or match["of"])
+        if match is None or view is None:
             return _not_found()
-        rest = path.removeprefix("/api").removeprefix("/jobs/")
-        name, _, inner = rest.partition("/")
-        view = next((view for view in views if view.name == name), None)
-        if view is None:
-            return _not_found()
-        if inner:
-            return _not_found() if is_api else _diff(view, inner.removeprefix("diffs/"))
-        return (
-            _json(view_value(view)) if is_api else Answer(200, _HTML, job_page(view, time.time()))
-        )
+        if match["diff"] is not None:
+            return _diff(view, match["diff"])
+        if match["api"]:
+            return _json(view_value(view))
+        return Answer(200, _HTML, job_page(view, time.time()))
+
+    def _view(self, name: str) -> JobView | None:
+        return next(iter(self._views(name)), None)
+
+    def _front(self, views: Sequence[JobView]) -> Answer:
+        return Answer(200, _HTML, jobs_page(views, time.time()))
+
+    def _figures(self, views: Sequence[JobView]) -> Answer:
+        return Answer(200, _METRICS, self._metrics(views))
+
+    def _values(self, views: Sequence[JobView]) -> Answer:
+        return _json([view_value(view) for view in views])
+
+    _PAGES: ClassVar = {"/": _front, "/metrics": _figures, "/api": _values}
 
 
 def _diff(view: JobView, place: str) -> Answer:

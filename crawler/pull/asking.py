@@ -62,7 +62,8 @@ class Asking:
     def _url(self, text: str, known: TargetState | None, moments: Mapping[str, datetime]) -> str:
         plan, cursor = self.job.cursor, None
         if plan is not None:
-            cursor = plan.start if known is None or known.cursor is None else known.cursor
+            is_known = known is not None and known.has_cursor(plan.origin)
+            cursor = known.cursor if known is not None and is_known else plan.start
         url = text
         if has_places(text):
             own = {**moments, "last_success": self._last_success(known)}
@@ -82,6 +83,7 @@ class Asking:
             method in ("GET", "HEAD")
             and known.trusted
             and known.digest is not None
+            and not target.headers  # those of its row: another row may have stood there before
             and known.asked == shown(url)
             and known.asked_with == self.job.manner
             and any(_validators(known))

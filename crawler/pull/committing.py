@@ -66,8 +66,11 @@ class Commit:
         self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
         self._touched: list[TargetState] = []
 
-    def commit(self, recorded: Recorded, ended_s: float) -> Committed | None:
-        """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``."""
+    def commit(self, recorded: Recorded, ended_s: float, *, cut: bool) -> Committed | None:
+        """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``.
+
+        ``cut`` tells one that may not have asked all of the job's targets.
+        """
         run = recorded.run
         if self._state.has_run(run):
             self._follow(recorded)
@@ -80,9 +83,12 @@ class Commit:
                 self._state.change("INSERT OR REPLACE INTO rows_file VALUES (?, ?)", place, size)
             counts = self._counts
             row = RunState(
-                run, began_s, ended_s, counts[CHANGED], counts[UNCHANGED], counts[FAILED], None
-            )
+                run, began_s, ended_s, counts[CHANGED], counts[UNCHANGED], counts[FAILED], None,
+                cut,
+            )  # fmt: skip
             self._state.add(row)
+            if not cut:
+                self._state.drop_others(run)
             self._prune()
         self._follow(recorded)
         return Committed(row, tuple(self._touched))
@@ -201,7 +207,7 @@ class Commit:
         self, now: TargetState, record: Record, body: SavedBody, judged: Judged
     ) -> TargetState:
         """Note what the server calls this body; one name for two bodies is not to be trusted."""
-        found = validators_of(body.headers)
+        found = validators_of(body.headers, moment_of(record))
         before = Validators(now.etag, now.last_modified)
         same = (now.asked, now.asked_with) == (record.url, self._job.manner)
         trusted = now.trusted
@@ -237,9 +243,11 @@ class Commit:
             return
         first = self._state.target(group.key)
         if self._cursors is not None and first is not None:
-            found = furthest(group.cursors)
+            found, origin = furthest(group.cursors), self._cursors.plan.origin
             if group.whole and found is not None:
-                self._state.set_target(first._replace(cursor=found))
+                self._state.set_target(first._replace(cursor=found, cursor_of=origin))
+            elif found is None and not group.failed and not first.has_cursor(origin):
+                self._warn(f"{group.key}: [cursor] from found nothing in it, and never did yet")
             elif found is not None:
                 self._warn(
                     f"{group.key}: the cursor stays where it was: not all pages came; see "
@@ -287,9 +295,10 @@ class Commit:
     def _show(self, known: TargetState, record: Record, body: SavedBody) -> None:
         """Put a body into ``latest/`` if it is the newest version and not there yet."""
         path = latest_path(self._workshop.folder, known)
-        if known.changed_at != moment_of(record) and path.exists():
-            return
-        if read_content(body, self._job.store.ignore).digest == known.digest:
+        is_newest = known.changed_at == moment_of(record)
+        if not is_newest and not path.exists():
+            is_newest = read_content(body, self._job.store.ignore).digest == known.digest
+        if is_newest:
             self._workshop.write(path, body.content)
 
 

@@ -21,6 +21,7 @@ class Cursors:
     """Reads cursors out of replies. Raises ``UsageError`` for an expression that is none."""
 
     def __init__(self, plan: CursorPlan) -> None:
+        self.plan = plan
         self._expression = compiled(plan.expression, _EXPRESSION)
 
     def of(self, reply: Any) -> Any:  # noqa: ANN401 - whatever JSON holds

@@ -26,6 +26,7 @@ DiffForm = Literal["unified", "json", "none"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DAY_S: Final = 86_400.0
+_LONGEST_S: Final = 3652 * _DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,11 @@ class CursorPlan:
     expression: str
     param: str | None = None
     start: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """What a cursor comes by: one that came by something else says nothing."""
+        return f"{self.expression} from {self.start}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +137,7 @@ def _job(file: JobFile) -> PullJob:
         cursor=_cursor(file.table("cursor"), given="cursor" in file.tables),
         log=_log(file.table("log")),
         alerts=_alerts(file.table("alerts")),
-        textfile=None if textfile is None else file.path.parent / textfile,
+        textfile=None if textfile is None else file.path.parent / Path(textfile).expanduser(),
         otlp=metrics.get("otlp"),
         manner=_manner(file),
     )
@@ -139,7 +145,10 @@ def _job(file: JobFile) -> PullJob:
 
 def _manner(file: JobFile) -> str:
     """Tell one way to ask and compare from another. A credential that rotates changes nothing."""
-    told = [sorted(file.table("request").items()), file.table("store").get("ignore")]
+    told = [
+        *(sorted(file.table(name).items()) for name in ("request", "replies")),
+        file.table("store").get("ignore"),
+    ]
     return sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -149,6 +158,9 @@ def _timing(top: Table) -> Timing:
         raise UsageError("schedule and every both say when: give one of them")
     if every_s is not None and every_s < 1:
         raise UsageError("every: give at least 1s; crawl bench sends faster than that")
+    for name in ("every", "jitter"):
+        if top.get(name, 0.0) > _LONGEST_S:
+            raise UsageError(f"{name}: it is longer than ten years")
     return Timing(
         schedule=schedule,
         every_s=every_s,
@@ -171,7 +183,8 @@ def zone_of(name: str | None) -> tzinfo:
 
 
 def _store(table: Table, beside: Path, name: str) -> StorePlan:
-    plan: dict[str, Any] = {"folder": (beside / table.get("dir", name)).absolute()}
+    folder = beside / Path(table.get("dir", name)).expanduser()
+    plan: dict[str, Any] = {"folder": folder.absolute()}
     for key, field in (
         ("versions", "versions"),
         ("diff", "diff"),

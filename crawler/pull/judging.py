@@ -32,6 +32,9 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, plan: Stor
         return Judged(FAILED, record.error, record.detail)
     if record.status == NOT_MODIFIED:
         return _not_modified(record, known)
+    if record.status is not None and 300 <= record.status < 400:
+        words = f"HTTP {record.status}: a redirect that was not followed is no data"
+        return Judged(FAILED, "unexpected", words)
     if body is None:
         return Judged(FAILED, "aborted", "its body was not kept: the pull was cut off")
     content = read_content(body, plan.ignore)

@@ -14,8 +14,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -23,7 +24,7 @@ from typing import Final
 
 from crawler.errors import CrawlError, UsageError
 from crawler.pull.job import PullJob, Timing
-from crawler.pull.overview import JobView, overview
+from crawler.pull.overview import JobView, Overviews
 from crawler.pull.state import State
 from crawler.pull.timetable import Timetable
 
@@ -64,10 +65,15 @@ def job_files(places: Sequence[Path]) -> list[Path]:
 
 def check_apart(jobs: Sequence[PullJob]) -> None:
     """Raise ``UsageError`` where two jobs have one name, or keep their data in one folder."""
-    for what, value_of in (("name", _name), ("[store] dir", _folder)):
+    for what, value_of in (
+        ("name", _name),
+        ("[store] dir", _folder),
+        ("[metrics] textfile", _textfile),
+    ):
         seen: dict[str, PullJob] = {}
         for job in jobs:
-            other = seen.setdefault(value_of(job), job)
+            value = value_of(job)
+            other = job if value is None else seen.setdefault(value, job)
             if other is not job:
                 raise UsageError(f"{other.path} and {job.path} have the same {what}; change one")
 
@@ -78,6 +84,10 @@ def _name(job: PullJob) -> str:
 
 def _folder(job: PullJob) -> str:
     return str(job.store.folder.resolve())
+
+
+def _textfile(job: PullJob) -> str | None:
+    return None if job.textfile is None else str(job.textfile.resolve())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,7 @@ class Loop:
         self._clock = time.time() - time.monotonic()
         self._ticked_s = time.monotonic()
         self._jobs: dict[Path, LoadedJob] = {}
+        self._overviews = Overviews()
         self._waiting: dict[Path, str] = {}
         """Files of which no job could be read, and why."""
         self._stale: dict[Path, str] = {}
@@ -147,11 +158,9 @@ class Loop:
                 jobs[path] = loaded
         return jobs, errors
 
-    def run(self) -> int:
-        """Pull until SIGTERM or SIGINT, then wait for pulls under way; give the exit code.
-
-        SIGHUP reads the jobs anew. A second SIGTERM or SIGINT ends the pulls at once.
-        """
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Heed signals: SIGTERM and SIGINT stop, a second one at once; SIGHUP reads jobs anew."""
         handlers = {
             signal.SIGINT: self._on_stop,
             signal.SIGTERM: self._on_stop,
@@ -160,24 +169,30 @@ class Loop:
         }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
-            while not (self._stops and not self._running):
-                self._tick(time.time())
-                with contextlib.suppress(queue.Empty):
-                    self._wake.get(timeout=self._nap_s())
+            yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def run(self) -> int:
+        """Pull until told to stop, then wait for pulls under way; give the exit code."""
+        while not (self._stops and not self._running):
+            self._tick(time.time())
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=self._nap_s())
         return 0
 
-    def views(self) -> list[JobView]:
-        """Look at all jobs; safe in another thread."""
+    def views(self, name: str | None = None) -> list[JobView]:
+        """Look at the job of a name, or at all jobs; safe in another thread."""
         there = [
-            replace(self._view(path, loaded.job), stale=self._stale.get(path))
+            replace(self._view(path, loaded.job), fault=self._stale.get(path))
             for path, loaded in list(self._jobs.items())
+            if name in (None, loaded.job.name)
         ]
         waiting = [
             JobView(name=path.stem, path=path, folder=path.parent, error=f"it waits: {error}")
             for path, error in list(self._waiting.items())
+            if name in (None, path.stem)
         ]
         return there + waiting
 
@@ -189,7 +204,7 @@ class Loop:
         next_at, running = self._table.next_at(path), self._running.get(path)
         since_s = None if running is None else running.since_s
         try:
-            return overview(job, next_at=next_at, running_since=since_s)
+            return replace(self._overviews.of(job), next_at=next_at, running_since=since_s)
         except CrawlError as exc:
             return JobView(
                 name=job.name, path=job.path, folder=job.store.folder,
@@ -224,17 +239,20 @@ class Loop:
         clock = now_s - time.monotonic()
         if clock < self._clock - _PUT_BACK_S:
             self._say(f"the clock was put back by {self._clock - clock:.0f} s: next moments anew")
-            self._table.set_back(now_s)
+            self._table.set_back(now_s, self._clock - clock)
         self._clock = clock
 
     def _start(self, path: Path, now_s: float) -> None:
         """Pull a job in a process and a session of its own: Ctrl-C is the loop's to pass on."""
         command = [sys.executable, "-m", "crawler", "pull", "--skip-if-running"]
         try:
-            process = subprocess.Popen(
-                [*command, "--text-on-stdin", str(path)],
-                stdin=subprocess.PIPE, start_new_session=True,
-            )  # fmt: skip
+            # No pipe: a child that does not read it would hold up the loop.
+            with tempfile.TemporaryFile() as text:
+                text.write(self._jobs[path].text)
+                text.seek(0)
+                process = subprocess.Popen(
+                    [*command, "--text-on-stdin", str(path)], stdin=text, start_new_session=True
+                )
         except OSError as exc:
             self._say(f"{path}: cannot start its pull: {exc.strerror or exc}")
             self._table.ended(path)
@@ -242,12 +260,6 @@ class Loop:
         self._running[path] = _Running(process, now_s)
         if self._stops:  # told to stop while it was begun
             process.send_signal(signal.SIGTERM)
-        assert process.stdin is not None, "it was asked for"
-        try:
-            with process.stdin as pipe:
-                pipe.write(self._jobs[path].text)
-        except BrokenPipeError:
-            pass  # it ended already, and says why
 
     def _reap(self) -> None:
         for path, running in list(self._running.items()):
@@ -285,7 +297,8 @@ class Loop:
             self._say(f"{exc}; the jobs stay as they were")
         else:
             self._waiting = {path: str(errors[path]) for path in errors if path not in kept}
-            self._stale = {path: str(errors[path]) for path in kept}
+            told = "it is pulled as its file was, which now is not right"
+            self._stale = {path: f"{told}: {errors[path]}" for path in kept}
             self._say(f"jobs read anew: {len(fresh)}" + f"; gone: {gone}" * bool(gone))
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:

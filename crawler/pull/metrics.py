@@ -66,10 +66,16 @@ def _job_figures(views: Sequence[JobView]) -> Iterator[_Row]:
         for v in views
         for alert in v.alerts[:MOST_ALERTS]  # they are in the order of their beginning
     ]
+    heeded = [
+        (_job(view), float(view.error is None and view.fault is None))
+        for view in views
+        if view.last is not None or view.error is not None or view.fault is not None
+    ]
     coming = [(_job(view), view.next_at) for view in views]
     yield "last_run_timestamp_seconds", "seconds", "When the last pull began, Unix time.", begun
     yield "last_run_made", "", "1 if the last pull could be made.", could
     yield "last_run_seconds", "seconds", "How long the last pull took.", took
+    yield "job_heeded", "", "0 if a job's file or state is not right.", heeded
     yield "targets", "", "Targets of the last pull by outcome.", asked
     yield "next_run_timestamp_seconds", "seconds", "When the next pull is due.", coming
     yield "alert", "", "1 for each alert that is firing.", firing

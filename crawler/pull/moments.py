@@ -100,8 +100,8 @@ def read_moment(text: str, zone: tzinfo) -> datetime:
     """Read an ISO 8601 date or time, of ``zone`` where it names none; raises ``UsageError``."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"[targets] start: {text!r} is no time; give one as 2026-01-31 or 2026-01-31T12:00Z"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)

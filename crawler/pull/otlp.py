@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from crawler.pull.overview import JobView
 from crawler.settings import VERSION
 
 _TIMEOUT_S: Final = 10
+_EXTRA: Final = "[metrics] otlp needs the extra: pip install 'crawl-bench[otlp]'"
 
 
 class OtlpError(CrawlError):
@@ -33,9 +35,7 @@ def push(endpoint: str, view: JobView) -> None:
         from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     except ImportError:
-        raise UsageError(
-            "[metrics] otlp needs the extra: pip install 'crawl-bench[otlp]'"
-        ) from None
+        raise UsageError(_EXTRA) from None
     place = f"[metrics] otlp: {_place(endpoint)}"
     own = Resource({"service.name": "crawl", "service.version": VERSION})
     with contextlib.ExitStack() as stack:
@@ -56,6 +56,13 @@ def push(endpoint: str, view: JobView) -> None:
             raise OtlpError(f"{place}: {type(exc).__name__}") from None
     if result is not MetricExportResult.SUCCESS:
         raise OtlpError(f"{place} did not take the figures")
+
+
+def check_otlp(endpoint: str) -> None:
+    """Raise ``UsageError`` for what can be known to be wrong before anything is to be sent."""
+    _place(endpoint)
+    if find_spec("opentelemetry") is None:
+        raise UsageError(_EXTRA)
 
 
 def _place(endpoint: str) -> str:

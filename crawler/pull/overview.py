@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from crawler.pull.baseline import BASELINE, RECENT, Drift, drift, p95
 from crawler.pull.job import PullJob
-from crawler.pull.judging import FAILED
 from crawler.pull.latest import latest_path
-from crawler.pull.state import RunState, State, TargetState, Version
+from crawler.pull.state import RunState, State, TargetState, Version, state_files
 
 _P95_OF: Final = 20
 _SHOWN: Final = 60
@@ -72,7 +73,7 @@ class JobView:
     """A job as it is told. ``last`` is its newest run; ``next_at`` is None without a schedule.
 
     ``running_since`` is None where nothing tells; ``error`` says why nothing is known of it,
-    ``stale`` why its file is not heeded any more: it is pulled as it was.
+    ``fault`` what is wrong with its file, although something is.
     """
 
     name: str
@@ -85,7 +86,7 @@ class JobView:
     alerts: tuple[AlertView, ...] = ()
     changes: tuple[Change, ...] = ()
     error: str | None = None
-    stale: str | None = None
+    fault: str | None = None
 
 
 def overview(
@@ -103,6 +104,31 @@ def overview(
         return view_of(job, state, next_at=next_at, running_since=running_since)
 
 
+class Overviews:
+    """Views of jobs, made anew only where a job's state has changed; safe in several threads."""
+
+    def __init__(self) -> None:
+        self._made: dict[Path, tuple[object, JobView]] = {}
+        self._guard = threading.Lock()
+
+    def of(self, job: PullJob) -> JobView:
+        """Look at a job, without what only a loop knows of it; raises ``StateError``."""
+        with self._guard:
+            signature = (job, *map(_stamp, state_files(job.store.folder)))
+            known = self._made.get(job.path)
+            if known is None or known[0] != signature:
+                known = self._made[job.path] = (signature, overview(job))
+            return known[1]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def view_of(
     job: PullJob,
     state: State,
@@ -112,7 +138,7 @@ def view_of(
 ) -> JobView:
     """Tell what an open state holds of a job."""
     folder = job.store.folder
-    targets = state.targets()
+    targets, dropped = state.targets(), state.dropped()
     keys = {target.id: target.key for target in targets}
     newest = state.runs(most=1)
     return JobView(
@@ -122,7 +148,7 @@ def view_of(
         last=newest[0] if newest else None,
         next_at=next_at,
         running_since=running_since,
-        targets=tuple(_target(state, folder, each) for each in targets if _is_there(each)),
+        targets=tuple(_target(state, folder, each) for each in targets if _is_there(each, dropped)),
         alerts=tuple(
             AlertView(rule=rule, subject=subject, since=since)
             for rule, subject, since in state.rows(
@@ -135,14 +161,14 @@ def view_of(
     )
 
 
-def _is_there(target: TargetState) -> bool:
-    """Tell a target from a page that is no more."""
-    return target.page == 1 or target.digest is not None
+def _is_there(target: TargetState, dropped: Set[int]) -> bool:
+    """Tell a target from one that the job had once, and from a page that is no more."""
+    return target.id not in dropped and (target.page == 1 or target.digest is not None)
 
 
 def _target(state: State, folder: Path, target: TargetState) -> TargetView:
-    outcomes = state.outcomes(target.id, BASELINE + max(RECENT, _P95_OF))
-    times = tuple(each.elapsed_ms for each in outcomes if each.outcome != FAILED)
+    newest = state.outcomes(target.id, 1)
+    times = state.latencies_ms(target.id, BASELINE + max(RECENT, _P95_OF))
     versions = state.rows("SELECT count(*) FROM version WHERE target = ?", target.id)
     latest = latest_path(folder, target)
     return TargetView(
@@ -156,7 +182,7 @@ def _target(state: State, folder: Path, target: TargetState) -> TargetView:
         failures=target.failures,
         error=target.error,
         detail=target.detail,
-        status=outcomes[-1].status if outcomes else None,
+        status=newest[-1].status if newest else None,
         latencies_ms=times[-_SHOWN:],
         p95_ms=p95(times[-_P95_OF:]),
         baseline_p95_ms=p95(times[:-_P95_OF][-BASELINE:]),

@@ -28,6 +28,7 @@ from crawler.pull.job_lock import lock_job
 from crawler.pull.replies import Recorded
 from crawler.pull.rotation import LOG_NAME, rotate
 from crawler.pull.state import RunState, State
+from crawler.pull.versions import check_versions
 from crawler.resume import newest_run
 from crawler.run_lock import RunLock
 from crawler.settings import Settings
@@ -107,7 +108,8 @@ class Pull:
             # Who was asked in which manner is not known any more: the job may have been edited.
             job = replace(self.job, manner="")
             commit = Commit(job, state, workshop, warn=self.warn)
-            committed = commit.commit(Recorded(run, log, spool / _BODIES), time.time())
+            recorded = Recorded(run, log, spool / _BODIES)
+            committed = commit.commit(recorded, time.time(), cut=True)
         except CrawlError:
             raise
         except Exception as exc:
@@ -141,7 +143,7 @@ class Pull:
                 crawling.finish()
         commit = Commit(self.job, state, workshop, warn=self.warn)
         recorded = Recorded(crawling.run, log, spool / _BODIES, offset)
-        committed = commit.commit(recorded, time.time())
+        committed = commit.commit(recorded, time.time(), cut=crawling.stopped)
         assert committed is not None, "a run's id is its own"
         shutil.rmtree(spool, ignore_errors=True)
         return committed
@@ -150,19 +152,17 @@ class Pull:
 def check_pull(job: PullJob, settings: Settings) -> None:
     """Raise ``UsageError`` for what can be known to be wrong before anything is sent."""
     check_diff(job.store.diff)
+    check_versions(job.store.versions)
     if job.cursor is not None:
         Cursors(job.cursor)
     if settings.dedupe != "none":
         raise UsageError("dedupe: a pull keeps a version of each target; leave it out")
 
 
-def note_failure(job: PullJob, words: str, now_s: float) -> None:
-    """Note in the job's state that a pull could not be made, for its history to tell."""
+def note_failure(state: State, words: str, now_s: float) -> None:
+    """Note that a pull could not be made, for the history to tell."""
     run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s)) + f"-{int(now_s * 1e6) % 10**8:08d}"
-    with contextlib.suppress(CrawlError, OSError):
-        job.store.folder.mkdir(parents=True, exist_ok=True)
-        with State.open(job.store.folder) as state:
-            state.add(RunState(run, now_s, now_s, 0, 0, 0, words))
+    state.add(RunState(run, now_s, now_s, 0, 0, 0, words))
 
 
 def _whole_size(log: Path) -> int:

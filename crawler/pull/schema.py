@@ -91,6 +91,11 @@ MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE target ADD COLUMN asked_with TEXT;
+    ALTER TABLE target ADD COLUMN cursor_of TEXT;
+    ALTER TABLE target ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE run ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX outcome_of ON outcome (target);
+    CREATE INDEX version_of ON version (target);
     CREATE TABLE waiting (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,
@@ -103,6 +108,7 @@ MIGRATIONS: Final = (
     """,
 )
 """Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.
+It stands behind the key in their indexes, so the newest of a target are found without sorting.
 
 ``gone`` names files that are to be removed, so that a kill leaves none behind. ``alert`` holds what
 is firing, ``message`` what is still to be told, a row a channel.

@@ -9,7 +9,6 @@ carries one request and ends at a deadline, so a client that is stuck costs a th
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hmac
 import itertools
@@ -175,6 +174,14 @@ def _listening(address: str, host: str, port: int) -> _Server:
         raise UsageError(f"--serve {address}: {reason}; give another address or port") from None
 
 
+def _path_of(target: str) -> str:
+    """Give the path of a request's target, percent-decoded; one that is no URL is nowhere."""
+    try:
+        return unquote(urlsplit(target).path)
+    except ValueError:
+        return ""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -198,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _answer(self, *, with_body: bool) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path = _path_of(self.path)
         if self.server.only_loopback and not self._names_loopback():
             self._send(Answer(421, TEXT, "ask for 127.0.0.1 or localhost\n"), with_body=with_body)
         elif path == "/healthz":
@@ -225,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         try:
             pair = base64.b64decode(given, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one too
             return False
         return hmac.compare_digest(pair.partition(b":")[2], token.encode())
 

@@ -14,15 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from crawler.errors import CrawlError
-from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
+from crawler.pull.state_file import look_at_state, open_state, translated
 
 STATE_NAME: Final = "state.db"
-_BUSY_S: Final = 30.0
 
 
-class StateError(CrawlError):
-    """A job's state cannot be opened, read or written."""
+def state_files(folder: Path) -> tuple[Path, Path]:
+    """Give the files whose change tells that a job's state has changed."""
+    return folder / STATE_NAME, folder / f"{STATE_NAME}-wal"
 
 
 class TargetState(NamedTuple):
@@ -31,7 +30,7 @@ class TargetState(NamedTuple):
     ``asked`` is the URL, masked, that ``etag`` and ``last_modified`` came from, ``asked_with`` the
     job's ``manner`` then; ``trusted`` is False once the server gave one of them to two bodies.
     ``full_at`` is when the whole body last came. ``digest`` is that of the newest version.
-    ``failures`` counts those in a row.
+    ``failures`` counts those in a row. ``cursor_of`` is the plan that ``cursor`` came by.
     """
 
     id: int
@@ -55,10 +54,18 @@ class TargetState(NamedTuple):
     detail: str | None
     cursor: str | None
     asked_with: str | None
+    cursor_of: str | None
+
+    def has_cursor(self, origin: str) -> bool:
+        """Whether there is a cursor that came by the plan of this origin."""
+        return self.cursor is not None and self.cursor_of in (None, origin)
 
 
 class RunState(NamedTuple):
-    """A pull that has ended; ``error`` says why it could not be made, None where it was."""
+    """A pull that has ended; ``error`` says why it could not be made, None where it was.
+
+    ``cut`` tells one that was stopped or killed: it may not have asked all of its targets.
+    """
 
     id: str
     started: float
@@ -67,6 +74,7 @@ class RunState(NamedTuple):
     unchanged: int
     failed: int
     error: str | None
+    cut: bool = False
 
 
 class Outcome(NamedTuple):
@@ -122,36 +130,14 @@ class State:
     def open(cls, folder: Path) -> State:
         """Open a job's state for writing; it is made, or brought up to date, where need be."""
         path = folder / STATE_NAME
-        with _translated(path):
-            connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            try:
-                _check_whole(connection, path)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                _migrate(connection)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(connection, path)
+        return cls(open_state(path), path)
 
     @classmethod
     def reading(cls, folder: Path) -> State | None:
         """Open a job's state to look at it; None where there is none yet."""
         path = folder / STATE_NAME
-        if not path.exists():
-            return None
-        with _translated(path):
-            connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            try:
-                connection.execute("PRAGMA query_only = ON")
-                version = _check_ours(connection, path)
-            except BaseException:
-                connection.close()
-                raise
-        if version < len(MIGRATIONS):  # it was made this moment, or is an older one's
-            connection.close()
-            return None
-        return cls(connection, path)
+        connection = look_at_state(path)
+        return None if connection is None else cls(connection, path)
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +153,7 @@ class State:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Make what is written inside one transaction: all of it or nothing."""
-        with _translated(self._path):
+        with translated(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -180,17 +166,29 @@ class State:
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Give the rows of a query."""
-        with _translated(self._path):
+        with translated(self._path):
             return self._connection.execute(sql, values).fetchall()
 
     def change(self, sql: str, *values: object) -> int:
         """Execute a statement; give the id of a row that it put in."""
-        with _translated(self._path):
+        with translated(self._path):
             return self._connection.execute(sql, values).lastrowid or 0
 
     def targets(self) -> list[TargetState]:
         """Give all targets, in the order in which they came to be known."""
         return [_target(row) for row in self.rows(f"SELECT {_TARGET_COLUMNS} FROM target")]
+
+    def drop_others(self, run: str) -> None:
+        """Note which targets a run that asked all of a job's did not ask: they are its no more."""
+        self.change(
+            "UPDATE target SET dropped = key NOT IN (SELECT key FROM outcome "
+            "JOIN target ON target.id = outcome.target WHERE outcome.run = ?)",
+            run,
+        )
+
+    def dropped(self) -> set[int]:
+        """Give the ids of targets that are the job's no more."""
+        return {row[0] for row in self.rows("SELECT id FROM target WHERE dropped")}
 
     def target(self, key: str, page: int = 1) -> TargetState | None:
         """Give a target by its key."""
@@ -235,7 +233,7 @@ class State:
             since,
             most,
         )
-        return [RunState(*row) for row in found]
+        return [RunState._make((*row[:-1], bool(row[-1]))) for row in found]
 
     def outcomes(self, target: int, most: int) -> list[Outcome]:
         """Give a target's newest outcomes, oldest first."""
@@ -246,6 +244,16 @@ class State:
             most,
         )
         return [Outcome(*row) for row in reversed(found)]
+
+    def latencies_ms(self, target: int, most: int) -> tuple[float, ...]:
+        """Give the latencies of the successes among a target's newest outcomes, oldest first."""
+        found = self.rows(
+            "SELECT CASE outcome WHEN 'failed' THEN NULL ELSE elapsed_ms END FROM outcome "
+            "WHERE target = ? ORDER BY rowid DESC LIMIT ?",
+            target,
+            most,
+        )
+        return tuple(each for (each,) in reversed(found) if each is not None)
 
     def versions(self, *, target: int | None = None, most: int = -1) -> list[Version]:
         """Give the newest versions, of one target or of all, newest first."""
@@ -290,59 +298,3 @@ class State:
 def _target(row: tuple[Any, ...]) -> TargetState:
     found = TargetState(*row)
     return found._replace(trusted=bool(found.trusted))
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises into an error that says what to do."""
-    try:
-        yield
-    except sqlite3.DatabaseError as exc:
-        raise StateError(f"{path}: {_remedy(exc)}") from None
-
-
-def _remedy(exc: sqlite3.DatabaseError) -> str:
-    words = str(exc)
-    usual = (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
-    if isinstance(exc, usual) and "malformed" not in words:
-        return f"cannot use the state: {words}"
-    return (
-        f"the state is damaged ({words}); move it away and the next pull begins anew: "
-        "latest/ and versions/ stay as they are"
-    )
-
-
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is not ours, or damaged; nothing is written to it."""
-    _check_ours(connection, path)
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != ("ok",):
-        raise sqlite3.DatabaseError(" ".join(str(found[0] if found else "").split()))
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path) -> int:
-    """Give the version of a state file of ours; 0 of an empty one."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    if owner != APPLICATION_ID and (version or _has_tables(connection)):
-        raise StateError(f"{path} is another program's database; give [store] dir another folder")
-    if version > len(MIGRATIONS):
-        raise StateError(
-            f"{path} is of version {version}, written by a newer crawl; this one knows "
-            f"{len(MIGRATIONS)}: use the newer one"
-        )
-    return version
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, each step whole or not at all."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {script}; "
-            f"PRAGMA user_version = {number}; COMMIT;"
-        )

@@ -9,7 +9,7 @@ from typing import Final
 
 from crawler.pull.overview import JobView, TargetView
 from crawler.pull.state import RunState
-from crawler.report.columns import columns, plain, shorten, table
+from crawler.report.columns import column_widths, columns, plain, shorten, table
 
 _NONE: Final = "-"
 _HEADINGS: Final = ("state", "last pull", "changed", "failing since", "p95 ms", "baseline")
@@ -27,8 +27,8 @@ def _job_lines(view: JobView, now_s: float, width: int) -> Iterator[str]:
         since = moment_text(alert.since, now_s)
         yield f"  alert: {alert.rule}: {shorten(plain(alert.subject), width - 40)} since {since}"
     if view.targets:
-        names = _names(view.targets, width // 2)
         rows = [_cells(target, now_s) for target in view.targets]
+        names = _names(view.targets, width - sum(column_widths(_HEADINGS, rows)))
         yield from table("target", _HEADINGS, names, rows, width)
         for name, target in zip(names, view.targets, strict=True):
             if target.failures:
@@ -45,9 +45,10 @@ def job_facts(view: JobView, now_s: float) -> Iterator[str]:
     else:
         counts = f"{last.changed} changed, {last.unchanged} unchanged, {last.failed} failed"
         what = f": {counts}" if last.error is None else f" could not be made: {last.error}"
+        what += ", and it was cut off" * last.cut
         yield f"last pull {moment_text(last.started, now_s)}{what}"
-    if view.stale is not None:
-        yield f"pulled as its file was, which now is not right: {view.stale}"
+    if view.fault is not None:
+        yield view.fault
     if view.running_since is not None:
         yield f"being pulled since {moment_text(view.running_since, now_s)}"
     if view.next_at is not None:
@@ -124,6 +125,8 @@ def history_text(name: str, runs: Sequence[RunState], since_s: float, width: int
     rows = [_run_cells(run) for run in runs]
     lines = table(f"{name}: run", _RUN_HEADINGS, names, rows, width)
     lines += [f"  {run.id}: {plain(run.error)}" for run in runs if run.error is not None]
+    told = "cut off: not all targets may have been asked"
+    lines += [f"  {run.id}: {told}" for run in runs if run.cut]
     return "\n".join(lines) + "\n"
 
 

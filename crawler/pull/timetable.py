@@ -24,6 +24,7 @@ class _Entry:
     trigger: Trigger
     slot_s: float
     at_s: float
+    served_s: float | None = None
     running: bool = False
     passed_over: int = 0
 
@@ -76,6 +77,7 @@ class Timetable(Generic[Key]):
             else:
                 entry.running = True
                 chosen.append(key)
+            entry.served_s = entry.slot_s
             self._move_on(entry, now_s)
         return chosen
 
@@ -91,9 +93,15 @@ class Timetable(Generic[Key]):
         passed_over, entry.passed_over, entry.running = entry.passed_over, 0, False
         return passed_over
 
-    def set_back(self, now_s: float) -> None:
-        """Compute all moments anew: the clock was put back, and they would come too late."""
+    def set_back(self, now_s: float, by_s: float) -> None:
+        """Compute moments anew: the clock was put back by ``by_s``, and they would come too late.
+
+        A step that is shorter than the time between two moments brings none a second time.
+        """
         for entry in self._entries.values():
+            served_s = entry.served_s
+            if served_s is not None and entry.slot_s - served_s > by_s:
+                continue
             if entry.slot_s > now_s:
                 entry.slot_s = now_s
                 self._move_on(entry, now_s)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from crawler.errors import UsageError
@@ -28,6 +29,8 @@ class Trigger(Protocol):
 
 
 _HOURS: Final = 24
+_LOOKED_AT: Final = 30
+"""Moments that are looked at to see how close they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +55,39 @@ class CronSchedule:
     zone: tzinfo
 
     def following(self, slot_s: float | None, now_s: float) -> float:
-        """See ``Trigger``; ``slot_s`` does not matter to it."""
-        moment: datetime = next(_cron(self.expression, datetime.fromtimestamp(now_s, self.zone)))
-        return moment.timestamp()
+        """See ``Trigger``; ``slot_s`` does not matter to it.
+
+        Asked in the second of two equal hours cronsim gives moments of the first: those are over.
+        """
+        moments = _cron(self.expression, datetime.fromtimestamp(now_s, self.zone))
+        return next(at for at in map(datetime.timestamp, moments) if at > now_s)
 
 
 def trigger_of(timing: Timing) -> Trigger | None:
     """Give a job's trigger, None without one; raises ``UsageError`` for a schedule that is none."""
     if timing.every_s is not None:
+        _check_jitter(timing.jitter_s, timing.every_s)
         return EveryPeriod(timing.every_s)
     if timing.schedule is None:
         return None
     trigger = CronSchedule(timing.schedule, timing.zone)
     try:
-        trigger.following(None, 0.0)
+        moments = [trigger.following(None, 0.0)]
+        while timing.jitter_s and len(moments) < _LOOKED_AT:
+            moments.append(trigger.following(None, moments[-1]))
     except StopIteration:
         raise _wrong(timing.schedule, "that day never comes") from None
+    gaps = (later - earlier for earlier, later in pairwise(moments))
+    _check_jitter(timing.jitter_s, min(gaps, default=math.inf))
     return trigger
+
+
+def _check_jitter(jitter_s: float, gap_s: float) -> None:
+    """Refuse what would have moments overtaken by the next."""
+    if jitter_s > gap_s:
+        raise UsageError(
+            f"jitter: {jitter_s:g} s is longer than the {gap_s:g} s between two moments; give less"
+        )
 
 
 def _cron(expression: str, moment: datetime) -> Any:  # noqa: ANN401 - cronsim has no types

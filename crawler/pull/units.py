@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ from crawler.pull.job import PullJob
 UnitForm = Literal["systemd", "cron", "k8s"]
 
 _DNS_UNFIT: Final = re.compile(r"[^a-z0-9-]+")
+_VARIABLE: Final = re.compile(r"(?<!\$)\$\{(?!file:)([^{}]+)\}")
 _ODD: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _MAP_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _DNS_LONGEST: Final = 52
@@ -63,7 +64,9 @@ ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={_systemd_path(str(jobs[0].path.parent))}
 # Secrets that jobs name as ${{NAME}}: a line NAME=value each.
 EnvironmentFile=-/etc/crawl/{name}.env
-Restart=on-failure
+# A bad job file (2) is not mended by a restart.
+Restart=always
+RestartPreventExitStatus=2
 RestartSec=10
 KillSignal=SIGTERM
 KillMode=mixed
@@ -104,6 +107,7 @@ def _cron(jobs: Sequence[PullJob], command: str) -> str:
     ]
     before = None
     for job in jobs:
+        lines += _notes(job)
         zone = str(job.timing.zone)
         if job.timing.schedule is not None and zone != before:  # it holds for all lines below
             lines.append(
@@ -117,6 +121,15 @@ def _cron(jobs: Sequence[PullJob], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _notes(job: PullJob) -> Iterator[str]:
+    """Say what of a job cron cannot know by itself."""
+    names = sorted(set(_VARIABLE.findall(_text_of(job.path))))
+    if names:
+        yield f"# {job.name} needs {', '.join(names)}: cron knows what lines NAME=value here say."
+    if job.timing.jitter_s:
+        yield f"# {job.name}: cron knows no jitter."
+
+
 def _five_fields(job: PullJob) -> str:
     """Give a job's schedule as cron has it; a period must divide an hour or a day."""
     if job.timing.schedule is not None:
@@ -126,7 +139,7 @@ def _five_fields(job: PullJob) -> str:
                 f"{job.path}: schedule {job.timing.schedule!r}: L and # are known to --loop and "
                 "--unit systemd alone"
             )
-        return " ".join(fields)
+        return " ".join(map(_stepped, fields, _GREATEST))
     minutes, rest = divmod(job.timing.every_s or 0.0, 60)
     if not rest and minutes and 60 % minutes == 0:
         return "* * * * *" if minutes == 1 else f"*/{minutes:.0f} * * * *".replace("*/60", "0")
@@ -137,6 +150,14 @@ def _five_fields(job: PullJob) -> str:
         f"{job.path}: cron cannot tell every {job.timing.every_s:g} s: give a schedule, or a "
         "period that divides an hour or a day; --unit systemd takes any"
     )
+
+
+_GREATEST: Final = (59, 23, 31, 12, 7)
+
+
+def _stepped(field: str, greatest: int) -> str:
+    """Write ``5/20`` as cron has it: ``5-59/20``."""
+    return re.sub(r"(?<![\d-])(\d+)/", rf"\1-{greatest}/", field)
 
 
 def _k8s(jobs: Sequence[PullJob], command: str) -> str:

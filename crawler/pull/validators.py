@@ -31,17 +31,17 @@ class Validators(NamedTuple):
         return self.last_modified is not None and self.last_modified == before.last_modified
 
 
-def validators_of(headers: Sequence[tuple[str, str]]) -> Validators:
-    """Read a reply's header."""
+def validators_of(headers: Sequence[tuple[str, str]], asked_s: float) -> Validators:
+    """Read a reply's header; where it tells no Date, it is of the Unix time at which it was asked.
+
+    (RFC 9110, section 6.6.1, takes the time of receipt; the earlier one is the safer.)
+    """
     found = {name.lower(): value for name, value in headers}
-    changed, sent = found.get("last-modified"), found.get("date")
-    return Validators(found.get("etag"), None if _is_young(changed, sent) else changed)
-
-
-def _is_young(changed: str | None, sent: str | None) -> bool:
-    """Whether a body may still have been changed in the second of its date."""
-    since, until = _moment(changed), _moment(sent)
-    return since is not None and until is not None and (until - since).total_seconds() < _APART_S
+    changed = found.get("last-modified")
+    since, sent = _moment(changed), _moment(found.get("date"))
+    until_s = asked_s if sent is None else sent.timestamp()
+    is_young = since is not None and until_s - since.timestamp() < _APART_S
+    return Validators(found.get("etag"), None if is_young else changed)
 
 
 def _moment(text: str | None) -> datetime | None:

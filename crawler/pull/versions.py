@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from crawler.bodies.rows import SavedBody, content_field
 from crawler.codec import encode_json, encode_row
+from crawler.errors import UsageError
 from crawler.exact_json import write_json
 from crawler.export import pyarrow_modules
 from crawler.pull.content import Content
@@ -53,6 +54,17 @@ class Versions(Protocol):
     def flush(self) -> Mapping[str, int]:
         """Have all on the disk; give the new sizes of files of rows that were appended to."""
         ...
+
+
+def check_versions(form: VersionForm) -> None:
+    """Raise ``UsageError`` where a form needs what is not installed."""
+    try:
+        if form == "parquet":
+            pyarrow_modules()
+    except UsageError:
+        raise UsageError(
+            "[store] versions = \"parquet\" needs the extra: pip install 'crawl-bench[parquet]'"
+        ) from None
 
 
 def open_versions(

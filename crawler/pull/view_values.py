@@ -20,7 +20,7 @@ def view_value(view: JobView) -> dict[str, Any]:
         "job": str(view.path),
         "folder": str(view.folder),
         "error": view.error,
-        "stale": view.stale,
+        "fault": view.fault,
         "last": None if view.last is None else run_value(view.last),
         "next": iso(view.next_at),
         "running_since": iso(view.running_since),
@@ -43,6 +43,7 @@ def run_value(run: RunState) -> dict[str, Any]:
         "unchanged": run.unchanged,
         "failed": run.failed,
         "error": run.error,
+        "cut": run.cut,
     }
 
 

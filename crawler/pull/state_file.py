@@ -1,0 +1,159 @@
+"""The state's file opened: to write, brought up to date; to look, without a trace in it.
+
+A reader that may not write (another user, say), and one that is newer than the file, look at a
+copy: SQLite wants to write beside a WAL file even to read it (https://sqlite.org/wal.html#readonly).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from crawler.errors import CrawlError
+from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
+
+_BUSY_S: Final = 30.0
+_UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_PRIMARY: Final = 0xFF
+"""The part of an extended result code that is the code (https://sqlite.org/rescode.html)."""
+
+
+class StateError(CrawlError):
+    """A job's state cannot be opened, read or written."""
+
+
+def open_state(path: Path) -> sqlite3.Connection:
+    """Open a state for writing; it is made where there is none. Raises ``StateError``."""
+    with translated(path), _closed_on_error(_connect(path)) as connection:
+        _check_ours(connection, path)
+        _check_whole(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(connection)
+        return connection
+
+
+def look_at_state(path: Path) -> sqlite3.Connection | None:
+    """Open a state to look at it; None where there is none yet. Raises ``StateError``."""
+    if not path.exists():
+        return None
+    with translated(path):
+        try:
+            return _looking(path)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & _PRIMARY not in _UNWRITABLE:
+                raise
+            return _copied(path)
+
+
+def _looking(path: Path) -> sqlite3.Connection | None:
+    with _closed_on_error(_connect(path)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        version = _check_ours(connection, path)
+        if version == len(MIGRATIONS):
+            return connection
+    connection.close()
+    return _copied(path) if version else None  # it is being made this moment
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """Give a copy in memory, brought up to date."""
+    memory = _connect(":memory:")
+    with _closed_on_error(memory), TemporaryDirectory() as folder:
+        try:
+            for name in (path.name, f"{path.name}-wal"):
+                if path.with_name(name).exists():
+                    shutil.copyfile(path.with_name(name), Path(folder, name))
+        except OSError as exc:
+            raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
+        with contextlib.closing(_connect(Path(folder, path.name))) as copy:
+            _check_ours(copy, path)
+            copy.backup(memory)
+        _check_whole(memory)
+        _migrate(memory)
+        memory.execute("PRAGMA query_only = ON")
+    return memory
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+
+
+@contextlib.contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into an error that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        raise StateError(f"{path}: {_remedy(exc)}") from None
+
+
+def _remedy(exc: sqlite3.DatabaseError) -> str:
+    words = str(exc)
+    usual = (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+    if isinstance(exc, usual) and "malformed" not in words:
+        return f"cannot use the state: {words}"
+    return (
+        f"the state is damaged ({words}); move it away and the next pull begins anew: "
+        "latest/ and versions/ stay as they are"
+    )
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    """Refuse a file that is damaged; nothing is written to it."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != ("ok",):
+        raise sqlite3.DatabaseError(" ".join(str(found[0] if found else "").split()))
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """Give the version of a state file of ours; 0 of an empty one."""
+    connection.execute("BEGIN")  # so that all is of one moment
+    version, owner = _version(connection), connection.execute("PRAGMA application_id").fetchone()
+    is_empty = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+    connection.execute("COMMIT")
+    if owner != (APPLICATION_ID,) and (version or not is_empty):
+        raise StateError(f"{path} is another program's database; give [store] dir another folder")
+    if version > len(MIGRATIONS):
+        raise StateError(
+            f"{path} is of version {version}, written by a newer crawl; this one knows "
+            f"{len(MIGRATIONS)}: use the newer one"
+        )
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, wholly or not at all; of two that would, one does."""
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for script in MIGRATIONS[_version(connection) :]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

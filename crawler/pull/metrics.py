@@ -83,7 +83,7 @@ def _job_figures(views: Sequence[JobView]) -> Iterator[_Row]:
 
 def _target_figures(views: Sequence[JobView]) -> Iterator[_Row]:
     targets = [
-        ({**_job(view), "target": _named(target)}, target)
+        ({**_job(view), "target": target.name}, target)
         for view in views
         for target in sorted(view.targets, key=lambda each: -each.failures)[:MOST_TARGETS]
     ]
@@ -133,10 +133,6 @@ def _seconds(value_ms: float | None) -> float | None:
 
 def _job(view: JobView) -> Labels:
     return {"job": view.name}
-
-
-def _named(target: TargetView) -> str:
-    return target.key if target.page == 1 else f"{target.key} page {target.page}"
 
 
 def to_metrics(views: Sequence[JobView]) -> str:

@@ -45,6 +45,11 @@ class TargetView:
     versions: int
     cursor: str | None
 
+    @property
+    def name(self) -> str:
+        """The target's URL as the job has it, and its page behind the first."""
+        return self.key if self.page == 1 else f"{self.key} page {self.page}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertView:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from crawler.pull.overview import Change, JobView, TargetView
-from crawler.pull.status_text import job_facts, moment_text, target_name
+from crawler.pull.status_text import job_facts, moment_text
 from crawler.report.markup import MISSING, Markup, escaped, joined
 from crawler.report.units import size_text
 
@@ -113,7 +113,7 @@ def _target(target: TargetView, now_s: float) -> Markup:
         _ms(target.baseline_p95_ms),
     )
     figures = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
-    name = escaped(target_name(target))
+    name = escaped(target.name)
     return Markup(
         f'<tr><th scope="row"><bdi>{name}</bdi></th>{_state(target, now_s)}{figures}'
         f"<td>{_sparkline(target.latencies_ms)}</td><td>{target.versions:,}</td></tr>"

@@ -57,7 +57,7 @@ def job_facts(view: JobView, now_s: float) -> Iterator[str]:
 
 def _names(targets: Sequence[TargetView], room: int) -> list[str]:
     """Name targets in a table: of long ones what tells one from the other, the rest is ``…``."""
-    names = [plain(target_name(target)) for target in targets]
+    names = [plain(target.name) for target in targets]
     if len(names) < 2 or max(map(columns, names)) <= room:
         return names
     head = _beginning(names)
@@ -72,11 +72,6 @@ def _beginning(texts: Sequence[str]) -> str:
     """Give what all texts begin with."""
     same = takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
     return "".join(chars[0] for chars in same)
-
-
-def target_name(target: TargetView) -> str:
-    """Give a target's URL as the job has it, and its page behind the first."""
-    return target.key if target.page == 1 else f"{target.key} page {target.page}"
 
 
 def _reason(target: TargetView) -> str:

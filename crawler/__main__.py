@@ -1,12 +1,18 @@
-"""`crawl` and `python -m crawler`: one door. It imports nothing: spawned workers pass by it too."""
+"""`crawl` and `python -m crawler`: one door.
+
+It imports nothing of ours: spawned workers pass by it too.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
 def main() -> int:
     """Run the command line on ``sys.argv``; return the exit code."""
+    if "--loop" in sys.argv:  # SIGHUP has jobs read anew, which they are about to be at first
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from crawler.cli import main as command_line
 
     return command_line(sys.argv[1:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 from uuid import uuid4
 
@@ -35,7 +35,9 @@ def number(text: str) -> float | Decimal:
     value, exact = float(text), Decimal(text)
     if abs(exact.adjusted()) > _FURTHEST and exact:
         raise ValueError(f"{text[:_SHOWN]} is too far from 1 to be reckoned with")
-    return value if Decimal(repr(value)) == exact else exact
+    if Decimal(repr(value)) == exact:
+        return value
+    return exact.normalize(Context(prec=len(text)))  # 1.10 and 1.1 are one value
 
 
 def read_json(data: bytes, *, decimal: Callable[[str], Any] = number) -> Any:  # noqa: ANN401

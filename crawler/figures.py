@@ -111,7 +111,8 @@ class Tally:
             self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
 
     def reject(self, count: int) -> None:
-        """Count so many successes as failures: what they brought was not what was asked for."""
+        """Count so many successes, at most all, as failures: what they brought was no use."""
+        count = min(max(count, 0), self.ok)
         self.ok -= count
         self.failed += count
 

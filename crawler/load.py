@@ -21,6 +21,10 @@ from crawler.workload import Workload
 
 MOST_PER_S: Final = 200_000
 """Each request that is due is counted by itself; nobody sends half as many."""
+_ROUNDING_S: Final = 1e-7
+"""More than a moment of ``time.monotonic`` is rounded by in years, less than two requests are apart
+at the highest rate.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,5 +198,6 @@ class Pace:
         if self._schedule is not None and self._schedule.length_s is not None:
             ends.append(self.zero_s + self._schedule.length_s)
         if ends:
-            self._end_s = min(ends)
+            # What is due at the very end is not sent; sums of floats must not have it due before.
+            self._end_s = min(ends) - (_ROUNDING_S if self._schedule is not None else 0.0)
             self._on_end(self._end_s)

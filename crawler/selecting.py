@@ -28,12 +28,30 @@ TYPES_MAP["Decimal"] = "number"
 REVERSE_TYPES_MAP["number"] = (*REVERSE_TYPES_MAP["number"], "Decimal")
 
 
+class _NothingGivenError(Exception):
+    """A function was given what is not there."""
+
+
 class _Functions(Functions):
-    """jmespath's own, but that a number keeps all of its digits."""
+    """jmespath's own, but that a number keeps all of its digits, and of what is not there nothing
+    comes.
+    """
+
+    def _type_check(self, actual: Any, signature: Any, function_name: str) -> None:  # noqa: ANN401
+        try:
+            super()._type_check(actual, signature, function_name)  # type: ignore[misc] # not in its stubs
+        except JMESPathTypeError:
+            if any(each is None for each in actual):
+                raise _NothingGivenError from None
+            raise
 
     @signature({"types": []})
     def _func_to_number(self, arg: Any) -> Any:  # noqa: ANN401
         return arg if isinstance(arg, Decimal) else super()._func_to_number(arg)  # type: ignore[misc] # not in its stubs
+
+    @signature({"types": []})
+    def _func_to_string(self, arg: Any) -> str:  # noqa: ANN401
+        return arg if isinstance(arg, str) else write_json(arg)
 
 
 _OPTIONS: Final = jmespath.Options(custom_functions=_Functions())
@@ -132,9 +150,9 @@ def search_strictly(expression: Any, reply: Any) -> Any:  # noqa: ANN401
     """
     try:
         return expression.search(reply, _OPTIONS)
+    except _NothingGivenError:
+        return None
     except JMESPathTypeError as exc:
-        if exc.current_value is None:
-            return None
         raise ValueError(f"{exc.function_name}() does not take a {exc.actual_type}") from None
     except _NOT_FOUND as exc:
         raise ValueError(" ".join(str(exc).split())[:_SHOWN]) from None

@@ -520,7 +520,32 @@ def test_a_cursor_keeps_its_digits(site: Site, tmp_path: Path, number: str) -> N
 
 
 @pytest.mark.parametrize(
-    "expression", ["to_number(id)", "id", "max([id, `0`])"], ids=["to_number", "plain", "max"]
+    ("expression", "items"),
+    [
+        ("max_by(items,&id).id", [{"id": 1}, {"id": None}]),
+        ("max(items[].id || items)", [1, None]),
+        ("sort_by(items,&id)[-1].id", [{"id": 1}, {}]),
+        ("items[*].id", [{"id": 1}, {"id": 2}]),
+        ("{a: items[0].id}", [{"id": 1}]),
+        ("items[0].id == `1`", [{"id": 1}]),
+        ("&id", []),
+    ],
+)
+def test_a_cursor_that_is_no_single_value_is_a_failure(
+    site: Site, tmp_path: Path, expression: str, items: list[Any]
+) -> None:
+    """Nor is a null amid others taken for a reply without items."""
+    site.page("/prices", Reply({"items": items}))
+    job = _job(tmp_path, site, f'[cursor]\nfrom = "{expression}"\nparam = "since"')
+    assert job.pull() == 1
+    [(detail,)] = job.state("SELECT detail FROM target")
+    assert detail.startswith("[cursor] from does not suit the reply: ")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["to_number(id)", "id", "max([id, `0`])", "to_string(id)", "join('', ['', to_string(id)])"],
+    ids=["to_number", "plain", "max", "to_string", "join"],
 )
 def test_a_number_stays_what_it_is_in_functions(
     site: Site, tmp_path: Path, expression: str
@@ -573,9 +598,10 @@ def test_a_number_beyond_all_reckoning_is_no_data(site: Site, tmp_path: Path) ->
     assert job.pull() == 1
 
 
-def test_lines_of_json_may_become_more(site: Site, tmp_path: Path) -> None:
-    """A single line would be JSON as well: what says that it is lines is a text."""
-    headers = {"Content-Type": "application/x-ndjson"}
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/plain", "application/jsonl"])
+def test_lines_of_json_may_become_more(site: Site, tmp_path: Path, kind: str) -> None:
+    """A single line would be JSON as well: what says that it is lines, or is, is a text."""
+    headers = {"Content-Type": kind}
     job = _job(tmp_path, site)
     for body in (b'{"a": 1}\n', b'{"a": 1}\n{"a": 2}\n'):
         site.page("/prices", Reply(body, headers=headers))

@@ -20,8 +20,11 @@ from typing import Any
 import pytest
 
 from crawler.cli import main
+from crawler.pull.asking import Asking
+from crawler.pull.committing import Commit
 from crawler.pull.pulling import Pull
 from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
+from crawler.pull.state_file import StateError, _copied
 from tests.conftest import command
 from tests.pull_site import PulledJob, Reply, Site, serving
 
@@ -150,8 +153,6 @@ def test_what_a_killed_pull_recorded_is_taken_up(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that the server showed once is kept, though the pull died before its commit."""
-    from crawler.pull.committing import Commit
-
     job = _job(tmp_path, site)
     with monkeypatch.context() as patch:
         patch.setattr(Commit, "commit", _die)
@@ -623,6 +624,162 @@ sys.exit(main(arguments))
 """
 
 
+def test_alerts_of_pages_that_are_not_come_to_stand(site: Site, tmp_path: Path) -> None:
+    """The first page fails: nothing is known of the second, and nothing is told of it."""
+    alerts = tmp_path / "alerts"
+    job = PulledJob(
+        tmp_path,
+        f'[targets]\nlist = ["{site.url}/a"]\n[replies]\npaginate = "link-header"\n'
+        f'[alerts]\nfailures = 1\ncommand = ["sh", "-c", "cat >> {alerts}"]\n',
+    )
+    first = Reply({"a": 1}, headers={"Link": '</b>; rel="next"'})
+    site.page("/b", Reply(b"", 500))
+    for reply in (first, Reply(b"", 500), first):
+        site.page("/a", reply)
+        job.pull()
+    told = [json.loads(line) for line in alerts.read_text().splitlines()]
+    assert [(each["subject"].partition(" ")[2], each["state"]) for each in told] == [
+        ("page 2", "firing"), ("", "firing"), ("", "recovered"),
+    ]  # fmt: skip
+
+
+def test_a_page_that_never_came_is_shown_as_failing(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the pages end before it."""
+    job = PulledJob(
+        tmp_path,
+        f'[targets]\nlist = ["{site.url}/a"]\n[replies]\npaginate = "link-header"\n',
+    )
+    site.page("/b", Reply(b"", 500))
+    for link, shown in (('</b>; rel="next"', True), ("", False)):
+        site.page("/a", Reply({"a": 1}, headers={"Link": link} if link else {}))
+        job.pull()
+        capsys.readouterr()
+        job.pull("--status", "--json")
+        [view] = json.loads(capsys.readouterr().out)
+        assert [(each["page"], each["failures"]) for each in view["targets"]] == [
+            (1, 0), *([(2, 1)] if shown else []),
+        ]  # fmt: skip
+
+
+def test_what_is_put_back_is_shown_although_the_pull_is_cut_off(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was asked: that counts, whatever was not asked any more."""
+    from crawler.pull import committing
+
+    urls = f'"{site.url}/a", "{site.url}/b"'
+    job = PulledJob(tmp_path, f"[targets]\nlist = [{urls}]\n")
+    for path in ("/a", "/b"):
+        site.page(path, Reply({"a": 1}))
+    whole = job.path.read_text()
+    job.pull()
+    job.write(whole.replace(urls, f'"{site.url}/a"'))
+    job.pull()
+    job.write(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(committing.Commit, "commit", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pull, "_pull", _die)
+        with pytest.raises(KeyboardInterrupt):
+            _pull_raw(job)
+    capsys.readouterr()
+    job.pull("--status", "--json")
+    assert f"{site.url}/b" in capsys.readouterr().out
+
+
+def test_a_state_that_is_written_to_is_copied_whole(tmp_path: Path) -> None:
+    """A reader's copy is of one moment, or it is said to look again; never that it is damaged."""
+    code = (
+        "import sys; from pathlib import Path; from crawler.pull.state import State\n"
+        "with State.open(Path(sys.argv[1])) as state:\n"
+        "    print(flush=True)\n"
+        "    for n in range(10**9):\n"
+        "        with state.writing():\n"
+        "            state.change('INSERT INTO message (at, channel, body) VALUES (1, ?, ?)',"
+        " 'x', 'y' * (n % 5000))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        said = []
+        for _ in range(30):
+            try:
+                _copied(tmp_path / "state.db").close()
+            except StateError as exc:
+                said.append(str(exc))
+        writer.kill()
+    assert all("look again" in each for each in said)
+
+
+def test_limits_count_targets_not_pages(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However many of a target's pages are no data."""
+    urls = f'"{site.url}/a", "{site.url}/c"'
+    job = PulledJob(
+        tmp_path,
+        f'[targets]\nlist = [{urls}]\n[replies]\npaginate = "link-header"\n'
+        '[alerts]\nfail-on = "errors<10%"\n',
+    )
+    site.page("/c", Reply({"a": 1}))
+    for path, then in (("/a", "/p2"), ("/p2", "/p3"), ("/p3", "")):
+        link = {"Link": f'<{then}>; rel="next"'} if then else {}
+        site.page(path, Reply(b"", headers=link))
+    assert job.pull() == 3
+    assert "1 of 2 failed" in capsys.readouterr().err
+
+
+def test_a_pull_killed_before_its_first_record_is_in_the_history(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, and no other for one that was killed when all was done."""
+    job = _job(tmp_path, site)
+    job.pull()
+    for home, point in ((Commit, "_follow"), (Asking, "requests")):
+        with monkeypatch.context() as patch:
+            patch.setattr(home, point, _die)
+            with pytest.raises(KeyboardInterrupt):
+                _pull_raw(job)
+    job.pull()
+    capsys.readouterr()
+    job.pull("--history", "--json")
+    [runs] = json.loads(capsys.readouterr().out).values()
+    counts = [(run["cut"], run["changed"] + run["unchanged"]) for run in runs]
+    assert counts == [(False, 1), (True, 0), (False, 1), (False, 1)]
+
+
+def test_a_part_of_the_targets_is_not_all(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sitemap of an index that cannot be had for once: its targets and alerts stay."""
+    alerts = tmp_path / "alerts"
+    job = PulledJob(
+        tmp_path,
+        f'[targets]\nsitemap = ["{site.url}/index.xml"]\n[alerts]\nfailures = 1\n'
+        f'command = ["sh", "-c", "cat >> {alerts}"]\n',
+    )
+    maps = "".join(f"<sitemap><loc>{site.url}/{n}.xml</loc></sitemap>" for n in "ab")
+    site.page("/index.xml", Reply(f"<sitemapindex>{maps}</sitemapindex>".encode()))
+    for name in "ab":
+        places = f"<urlset><url><loc>{site.url}/{name}</loc></url></urlset>"
+        site.page(f"/{name}.xml", Reply(places.encode()))
+    site.page("/a", Reply({"a": 1}))
+    site.page("/b", Reply(b"", 500))
+    assert job.pull() == 1
+    site.page("/b.xml", Reply(b"", 503))
+    assert job.pull() == 0
+    assert len(alerts.read_text().splitlines()) == 1
+    capsys.readouterr()
+    job.pull("--status", "--json")
+    assert f"{site.url}/b" in capsys.readouterr().out
+
+
 def test_looking_needs_no_right_to_write(site: Site, tmp_path: Path) -> None:
     """Another user sees the status, from a copy; nothing is made in the folder."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
@@ -638,6 +795,12 @@ def test_looking_needs_no_right_to_write(site: Site, tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert "1 changed, 0 unchanged" in done.stdout
         assert sorted(job.folder.iterdir()) == before
+        job.folder.chmod(0o000)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER_USER, str(job.path)], capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert "cannot read the state" in done.stdout
         job.folder.chmod(0o755)
 
 

@@ -192,6 +192,13 @@ def test_check_shows_what_would_be_sent(
     assert not (tmp_path / "job").exists()
 
 
+def test_braces_within_braces_are_no_places(tmp_path: Path) -> None:
+    """A query of GraphQL's is sent as it stands."""
+    path = tmp_path / "job.toml"
+    path.write_text('[targets]\nlist = ["http://127.0.0.1:9/graphql?query={viewer{login}}"]\n')
+    assert main(["pull", "--check", str(path)]) == 0
+
+
 def test_check_tells_when_and_what_is_hardly_meant(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,6 +281,7 @@ def test_places_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TZ", zone)
         time.tzset()
         seconds = filled("{now:%s} {last_success:%s} {yesterday:%%s%s}", moments, None).split()
+        assert filled("{now:%-s}", moments, None) == f"{now.timestamp():.0f}"
         assert seconds == [f"{now.timestamp():.0f}"] * 2 + [f"%25s{now.timestamp() - 82_800:.0f}"]
     monkeypatch.undo()
     time.tzset()

@@ -215,17 +215,42 @@ def test_a_pull_that_hangs_holds_up_no_other(site: Site, tmp_path: Path) -> None
         assert loop.end() == 0
 
 
-def test_signals_are_heeded_while_jobs_are_read(site: Site, tmp_path: Path) -> None:
-    """A reload right after the start does not end the loop, a stop ends it in order."""
+def test_a_start_that_hangs_can_be_ended(site: Site, tmp_path: Path) -> None:
+    """A secret's file that gives nothing: nothing has begun, so there is nothing to wait for."""
     jobs = _jobs(tmp_path, site, "a")
-    fifo = tmp_path / "jobs" / "b.toml"
-    os.mkfifo(fifo)
+    os.mkfifo(tmp_path / "jobs" / "token")
+    text = jobs["a"].path.read_text()
+    jobs["a"].path.write_text(text + '[request]\nbearer = "file:token"\n')
+    with _running("--loop", jobs["a"].path, log=tmp_path / "out") as loop:
+        time.sleep(1.5)  # longer than a start takes; a shorter one is ended all the same
+        loop.process.send_signal(signal.SIGTERM)
+        assert loop.process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_a_new_file_with_a_name_that_is_taken_bars_no_other(site: Site, tmp_path: Path) -> None:
+    """It waits, and the page says why; the edits of others are taken."""
+    jobs = _jobs(tmp_path, site, "b", "c")
     with _running("--loop", tmp_path / "jobs", log=tmp_path / "out") as loop:
-        with fifo.open("w") as text:  # there once the loop reads it
+        loop.until(lambda: bool(site.of("/b")))
+        text = jobs["b"].path.read_text()
+        (tmp_path / "jobs" / "a.toml").write_text('name = "b"\n' + text.replace("/b", "/c?by=a"))
+        jobs["c"].path.write_text(jobs["c"].path.read_text().replace("/c", "/c?by=c"))
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: any("by=c" in each.path for each in site.asked))
+        assert "the same name; change one; the job waits" in loop.said()
+        assert not any("by=a" in each.path for each in site.asked)
+        assert loop.end() == 0
+
+
+def test_a_reload_before_the_start_ends_nothing(site: Site, tmp_path: Path) -> None:
+    """As systemctl reload right after systemctl start."""
+    jobs = _jobs(tmp_path, site, "a")
+    with _running("--loop", jobs["a"].path, log=tmp_path / "out") as loop:
+        for _ in range(15):
+            time.sleep(0.1)
             loop.process.send_signal(signal.SIGHUP)
-            loop.process.send_signal(signal.SIGTERM)
-            text.write(jobs["a"].path.read_text().replace("[targets]", 'name = "b"\n[targets]'))
-        assert loop.process.wait(20) == 0
+        loop.until(lambda: bool(site.of("/a")))
+        assert loop.end() == 0
 
 
 def test_a_loop_begins_only_with_jobs_that_can_be_pulled(site: Site, tmp_path: Path) -> None:

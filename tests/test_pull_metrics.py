@@ -60,7 +60,9 @@ def target(key: str = "https://h/a", **changes: Any) -> TargetView:
 def test_long_targets_are_told_apart() -> None:
     """Of names that share their beginning and their end, what differs is shown."""
     long = "http://api.example.org/v1/{}/prices?since={{last_success:%Y-%m-%dT%H:%M:%S}}&key=abc"
+    other = "https://other.example.org/" + "x" * 90
     targets = tuple(target(long.format(name)) for name in ("7", "8", "78"))
+    targets = (*targets, target(other))
     view = JobView(name="job", path=Path("job.toml"), folder=Path("job"), targets=targets)
     text = status_text([view], 0.0, 100)
     assert [f"…{name}…" in text for name in ("7", "8", "78", "9")] == [True, True, True, False]

@@ -131,6 +131,9 @@ def test_a_small_step_back_brings_no_moment_twice(by_s: float, again: bool) -> N
     table.ended("job")
     table.set_back(3601.0 - by_s, by_s)
     assert (table.next_at("job") == 7200.0) != again
+    begun_anew = _table(HOURLY, last_s=3600.2, now_s=3601.0)
+    begun_anew.set_back(3601.0 - by_s, by_s)
+    assert (begun_anew.next_at("job") == 7200.0) != again
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,11 @@ def test_a_job_s_text_is_whole_in_kubernetes(tmp_path: Path, odd: str, end: str)
 
 @pytest.mark.parametrize(
     ("weekday", "told"),
-    [("7", "0"), ("5-7", "5-6,0"), ("1,7", "1,0"), ("1-5", "1-5"), ("MON", "MON"), ("*", "*")],
-)
+    [
+        ("7", "0"), ("5-7", "5,6,0"), ("1,7", "1,0"), ("1-7/2", "1,3,5,0"), ("5/2", "5,0"),
+        ("1-5/2", "1-5/2"), ("1-5", "1-5"), ("MON", "MON"), ("*", "*"),
+    ],
+)  # fmt: skip
 def test_sunday_is_0_in_kubernetes(tmp_path: Path, weekday: str, told: str) -> None:
     """The library of its schedules refuses a 7."""
     job = _job(tmp_path, f'schedule = "17 7 7 7 {weekday}"')
@@ -187,4 +190,6 @@ def test_a_job_without_a_schedule_has_no_unit(
     assert "no schedule" in capsys.readouterr().err
     _job(tmp_path, 'every = "1h"')
     assert main(["pull", "--unit", "cron", str(job.path)]) == 0
+    twin = _job(tmp_path, 'name = "prices"\nevery = "1h"', "other")
+    assert main(["pull", "--unit", "cron", str(job.path), str(twin.path)]) == 2
     assert "0 * * * *" in capsys.readouterr().out

@@ -166,13 +166,15 @@ def test_headers_of_a_row_are_asked_in_full(site: Site, tmp_path: Path) -> None:
     assert _sent(site) == [None, None]
 
 
-def test_a_state_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_state_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     """Each step is made once, and what was there stays."""
     with closing(sqlite3.connect(tmp_path / "state.db")) as database:
-        database.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[0]}")
+        steps = ";".join(MIGRATIONS[:version])
+        database.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {steps}")
         database.execute("INSERT INTO target (key, page, slug, etag) VALUES ('a', 1, 'a', 'x')")
         database.execute("INSERT INTO message (at, channel, body) VALUES (5.0, 'webhook', '{}')")
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {version}")
         database.commit()
     for _ in range(2):
         with State.open(tmp_path) as state:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -89,16 +89,27 @@ class JobRequests:
     settings: Settings
     options: RunOptions
     warn: Callable[[str], None]
+    left_out: list[str] = field(default_factory=list)
+    """What was said to be missing of the targets when they were opened."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all targets were there when they were opened."""
+        return not self.left_out
 
     @contextlib.contextmanager
     def open(self) -> Iterator[TargetList]:
         """Open the targets; raises ``CrawlError`` as ``crawl run`` does."""
         with contextlib.ExitStack() as opened:
             try:
-                listed = open_list(self.options, self.settings, opened, self.warn)
+                listed = open_list(self.options, self.settings, opened, self._leave_out)
             except UsageError as exc:
                 raise UsageError(_placed(str(exc))) from None
             yield opened.enter_context(listed)
+
+    def _leave_out(self, words: str) -> None:
+        self.left_out.append(words)
+        self.warn(words)
 
 
 def read_requests(file: JobFile, warn: Callable[[str], None]) -> JobRequests:

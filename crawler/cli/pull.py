@@ -189,7 +189,7 @@ def _warner(job: PullJob) -> Callable[[str], None]:
 def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
     """Tell whoever is to know; give whether a limit was broken."""
     run, warn = pulled.committed.run, _warner(job)
-    broken = broken_limits(job, job.store.folder / LOG_NAME, run)
+    broken = broken_limits(job, job.store.folder / LOG_NAME, pulled.committed)
     found = [*broken, *findings(job, state, pulled.committed)]
     note(job, state, found, run.id, run.ended, asked=not run.cut)
     deliver(job, state, time.time(), warn)
@@ -356,6 +356,7 @@ def _unit(options: PullOptions) -> int:
     from crawler.pull.units import unit_of
 
     jobs = [job_of(read_job_file(path, known_keys())) for path in job_files(options.places)]
+    check_apart(jobs)
     for job in jobs:
         with _naming(job.path):
             trigger_of(job.timing)

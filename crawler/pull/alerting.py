@@ -20,8 +20,8 @@ from crawler.log_blocks import Selection
 from crawler.pull.baseline import BASELINE, RECENT, drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
-from crawler.pull.job import PullJob
-from crawler.pull.state import Message, RunState, State, TargetState
+from crawler.pull.job import AlertPlan, PullJob
+from crawler.pull.state import Message, State, TargetState
 from crawler.reading import read_report
 from crawler.verdicts import judge
 
@@ -48,15 +48,16 @@ class Finding:
     message: str
 
 
-def broken_limits(job: PullJob, log: Path, run: RunState) -> list[Finding]:
+def broken_limits(job: PullJob, log: Path, committed: Committed) -> list[Finding]:
     """Hold a run's figures against the job's limits; nothing without limits.
 
     What was answered and is no data, an empty body say, has failed to a pull.
     """
     if not job.alerts.thresholds:
         return []
-    report = read_report([log], selection=Selection(run=run.id), warn=lambda _: None)
-    report.figures.total.reject(run.failed - report.figures.total.failed)
+    of_run = Selection(run=committed.run.id)
+    report = read_report([log], selection=of_run, warn=lambda _: None)
+    report.figures.total.reject(committed.failed - report.figures.total.failed)
     verdicts = [judge(each, report.figures, report.main) for each in job.alerts.thresholds]
     return [Finding("fail-on", v.threshold.text, not v.passed, v.words) for v in verdicts]
 
@@ -140,11 +141,25 @@ def note(
                 del firing[each.rule, each.subject]
         if asked:
             known = {(each.rule, each.subject) for each in found}
+            gone = state.dropped()
+            there = {subject_of(each) for each in state.targets() if each.id not in gone}
+            rules = _rules_of_targets(job.alerts)
             for rule, subject in sorted(firing.keys() - known):
+                if rule in rules and subject in there:  # a page that was not come to, say
+                    continue
                 over = Finding(rule, subject, False, f"{rule} of {subject} is watched no more")
                 _tell(job, state, over, run, at_s, firing[rule, subject])
                 _end(state, rule, subject)
     return begun
+
+
+def _rules_of_targets(plan: AlertPlan) -> set[str]:
+    asked = {
+        "failures": plan.failures > 0,
+        "slower": plan.slower,
+        "unchanged-for": plan.unchanged_for_s is not None,
+    }
+    return {rule for rule, is_asked in asked.items() if is_asked}
 
 
 def _firing(state: State) -> list[tuple[Any, ...]]:

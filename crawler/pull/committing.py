@@ -8,7 +8,7 @@ bodies, and comes to the same files and rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from crawler.bodies.rows import SavedBody
 from crawler.pull.asking import TARGET
-from crawler.pull.content import Content, read_content
+from crawler.pull.content import Content, read_content, read_version
 from crawler.pull.cursors import Cursors, furthest
 from crawler.pull.diffs import Diff, diff_of
 from crawler.pull.durable import Workshop
@@ -35,10 +35,14 @@ OUTCOMES_KEPT: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a run came to: its row in the state, and the targets that it asked, as they are now."""
+    """What a run came to: its row in the state, and the targets that it asked, as they are now.
+
+    ``targets`` has their pages too; ``failed`` counts targets of which a page, at least, failed.
+    """
 
     run: RunState
     targets: tuple[TargetState, ...]
+    failed: int
 
 
 @dataclass(slots=True)
@@ -65,6 +69,8 @@ class Commit:
         self._cursors = None if job.cursor is None else Cursors(job.cursor)
         self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
         self._touched: list[TargetState] = []
+        self._failed = 0
+        self._dropped: Set[int] = frozenset()
 
     def commit(self, recorded: Recorded, ended_s: float, *, cut: bool) -> Committed | None:
         """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``.
@@ -91,11 +97,12 @@ class Commit:
                 self._state.drop_others(run)
             self._prune()
         self._follow(recorded)
-        return Committed(row, tuple(self._touched))
+        return Committed(row, tuple(self._touched), self._failed)
 
     def _take_all(self, replies: Any, versions: Versions, ended_s: float) -> float:  # noqa: ANN401
         """Take each reply in; give the moment at which the first was begun."""
         began_s, group = ended_s, None
+        self._dropped = self._state.dropped()
         for reply in replies:
             record = reply[0]
             key = record.fields.get(TARGET, record.url)
@@ -111,9 +118,11 @@ class Commit:
         record, body = reply
         page = page_number(record.fields)
         known = self._known(group.key, page)
+        if known.id in self._dropped:
+            self._state.drop(known.id, dropped=False)
         if known.digest is not None and known.asked_with != self._job.manner:
             known = known._replace(digest=self._digest_now(known))
-        judged = judge(record, body, known, self._job.store)
+        judged = judge(record, body, known, self._job)
         found = None
         if self._cursors is not None and judged.content is not None:
             judged, found = self._with_cursor(judged, self._cursors)
@@ -233,19 +242,20 @@ class Commit:
             data = latest_path(self._workshop.folder, known).read_bytes()
         except OSError:
             return None
-        kind = "application/json" if known.kind == "json" else None
-        body = SavedBody("", 0, "", None, kind, "", (), data)
-        return read_content(body, self._job.store.ignore)
+        return read_version(data, known.kind, self._job.store.ignore)
 
     def _conclude(self, group: _Group | None) -> None:
         """End a target: its cursor moves on, and pages that are no more leave ``latest/``."""
         if group is None:
             return
+        self._failed += group.failed
         first = self._state.target(group.key)
         if self._cursors is not None and first is not None:
             found, origin = furthest(group.cursors), self._cursors.plan.origin
             if group.whole and found is not None:
                 self._state.set_target(first._replace(cursor=found, cursor_of=origin))
+            elif group.whole and first.cursor is not None and first.cursor_of is None:
+                self._state.set_target(first._replace(cursor_of=origin))  # of an earlier version
             elif found is None and not group.failed and not first.has_cursor(origin):
                 self._warn(f"{group.key}: [cursor] from found nothing in it, and never did yet")
             elif found is not None:
@@ -258,8 +268,10 @@ class Commit:
 
     def _forget_pages(self, group: _Group) -> None:
         for known in self._state.pages_beyond(group.key, group.last_page):
-            self._remove(latest_path(self._workshop.folder, known))
+            if known.digest is not None:
+                self._remove(latest_path(self._workshop.folder, known))
             self._state.set_target(known._replace(digest=None, asked=None))
+            self._state.drop(known.id, dropped=True)
 
     def _prune(self) -> None:
         """Forget outcomes beyond those kept, and versions beyond those that the job keeps."""

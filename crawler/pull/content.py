@@ -6,6 +6,7 @@ between them are no change, nor is what the job ignores. Anything else is compar
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Content:
     """A body that was read: ``kind`` and ``digest`` tell whether it changed.
 
     ``value`` is what JSON holds, None of another kind, ``compared`` the same without what is
-    ignored; ``ending`` the extension of its file.
+    ignored; ``ending`` the extension of its file, ``why`` what keeps it from being JSON.
     """
 
     kind: ContentKind
@@ -38,24 +39,43 @@ class Content:
     ending: str
     value: Any = None
     compared: Any = None
+    why: str = ""
 
 
 def read_content(body: SavedBody, ignore: tuple[JsonPath, ...]) -> Content:
     """Read a body as what it is, whatever it says it is."""
     data, ending = body.content, extension(body.content_type)
-    if not data.strip():
-        return Content("empty", hashlib.sha256(data).hexdigest(), data, ending)
+    why = ""
     if _says_json(body.content_type) or (_may_be_json(body.content_type) and _START.match(data)):
         try:
-            value = read_json(data)
-            compared = value
-            for path in ignore:
-                compared = path.without(compared)
-            return Content("json", _digest(compared), data, ".json", value, compared)
-        except (ValueError, RecursionError):  # nested too deeply: compared as a text
-            pass
-    kind: ContentKind = "text" if _is_text(data) else "binary"
-    return Content(kind, hashlib.sha256(data).hexdigest(), data, ending)
+            return _json(data, ignore)
+        except ValueError as exc:
+            why = str(exc)
+        except RecursionError:
+            why = "it is nested too deeply"
+    return _plain(data, ending, why)
+
+
+def read_version(data: bytes, kind: str | None, ignore: tuple[JsonPath, ...]) -> Content:
+    """Read a version that is kept as what it was when it came: ``kind``."""
+    if kind == "json":
+        with contextlib.suppress(ValueError, RecursionError):
+            return _json(data, ignore)
+    return _plain(data, "", "")
+
+
+def _json(data: bytes, ignore: tuple[JsonPath, ...]) -> Content:
+    value = read_json(data)
+    compared = value
+    for path in ignore:
+        compared = path.without(compared)
+    return Content("json", _digest(compared), data, ".json", value, compared)
+
+
+def _plain(data: bytes, ending: str, why: str) -> Content:
+    """Take a body as bytes; ``why`` it is no JSON is kept with it."""
+    kind: ContentKind = "empty" if not data.strip() else "text" if _is_text(data) else "binary"
+    return Content(kind, hashlib.sha256(data).hexdigest(), data, ending, why=why)
 
 
 def _may_be_json(content_type: str | None) -> bool:
@@ -66,6 +86,17 @@ def _may_be_json(content_type: str | None) -> bool:
 def _says_json(content_type: str | None) -> bool:
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
+
+
+def _are_lines(data: bytes) -> bool:
+    """Whether each line is JSON: then what came before was so as well, of one line."""
+    try:
+        for line in data.splitlines():
+            if line.strip():
+                read_json(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_text(data: bytes) -> bool:
@@ -93,7 +124,7 @@ def fault_of(content: Content, body: SavedBody, before: str | None, *, allow_emp
         return ""
     kind = (body.content_type or "no Content-Type").partition(";")[0].strip()
     if _says_json(body.content_type):
-        return "the Content-Type says JSON and the body is none"
-    if before == "json":
+        return f"the Content-Type says JSON and the body is none: {content.why}"
+    if before == "json" and not _are_lines(content.data):
         return f"JSON was expected, as in the version before, and {kind} came"
     return ""

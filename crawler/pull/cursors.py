@@ -30,13 +30,17 @@ class Cursors:
         Raises ``ValueError`` where the expression does not suit the reply.
         """
         found = search_strictly(self._expression, reply)
-        return None if found in ("", [], {}) else found
+        if found is None or found in ("", [], {}):
+            return None
+        if not isinstance(found, str) and not _is_number(found):
+            raise ValueError("it gives no single text or number, as max(items[*].id) does")
+        return found
 
 
 def furthest(found: Sequence[Any]) -> str | None:
     """Give the cursor that some pages tell together, as text; None where none tells one.
 
-    Numbers and texts have a greatest; of anything else the last page's counts.
+    Numbers and texts have a greatest; of both together the last page's counts.
     """
     values = [value for value in found if value is not None]
     if not values:

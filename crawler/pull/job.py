@@ -109,6 +109,7 @@ class PullJob:
     textfile: Path | None
     otlp: str | None
     manner: str = ""
+    asks_for_parts: bool = False
 
 
 def job_of(file: JobFile) -> PullJob:
@@ -140,6 +141,9 @@ def _job(file: JobFile) -> PullJob:
         textfile=None if textfile is None else file.path.parent / Path(textfile).expanduser(),
         otlp=metrics.get("otlp"),
         manner=_manner(file),
+        asks_for_parts=any(
+            text.lower().startswith("range:") for text in file.table("request").get("header", ())
+        ),
     )
 
 

@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 from crawler.bodies.rows import SavedBody
 from crawler.pull.asking import CONDITIONAL
 from crawler.pull.content import Content, fault_of, read_content
-from crawler.pull.job import StorePlan
+from crawler.pull.job import PullJob
 from crawler.pull.state import TargetState
 from crawler.record import Record
 
 NOT_MODIFIED: Final = 304
+_PARTIAL: Final = 206
 CHANGED: Final = "changed"
 UNCHANGED: Final = "unchanged"
 FAILED: Final = "failed"
@@ -26,7 +27,7 @@ class Judged(NamedTuple):
     content: Content | None = None
 
 
-def judge(record: Record, body: SavedBody | None, known: TargetState, plan: StorePlan) -> Judged:
+def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJob) -> Judged:
     """Hold a reply against what is known of its target."""
     if record.error is not None:
         return Judged(FAILED, record.error, record.detail)
@@ -35,6 +36,9 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, plan: Stor
     if record.status is not None and 300 <= record.status < 400:
         words = f"HTTP {record.status}: a redirect that was not followed is no data"
         return Judged(FAILED, "unexpected", words)
+    if record.status == _PARTIAL and not job.asks_for_parts:
+        return Judged(FAILED, "unexpected", "HTTP 206: a part came, and all was asked for")
+    plan = job.store
     if body is None:
         return Judged(FAILED, "aborted", "its body was not kept: the pull was cut off")
     content = read_content(body, plan.ignore)

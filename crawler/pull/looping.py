@@ -119,6 +119,7 @@ class Loop:
         """Its put is reentrant, as a signal's handler needs it (an Event's set is not)."""
         self._stops: list[float] = []
         self._reload = False
+        self._has_begun = False
         self._clock = time.time() - time.monotonic()
         self._ticked_s = time.monotonic()
         self._jobs: dict[Path, LoadedJob] = {}
@@ -141,6 +142,7 @@ class Loop:
             self._say(f"{error}; the job waits")
         self._take(jobs)
         self._waiting = {path: str(error) for path, error in errors.items()}
+        self._has_begun = True
 
     def _readable(
         self, files: Sequence[Path]
@@ -286,20 +288,34 @@ class Loop:
             self._say(f"{exc}; the jobs stay as they were")
             return
         fresh, errors = self._readable(files)
-        kept = {path: self._jobs[path] for path in errors if path in self._jobs}
+        jobs = self._chosen(files, fresh, errors)
         for path, error in errors.items():
-            self._say(f"{error}; the job {'stays as it was' if path in kept else 'waits'}")
+            self._say(f"{error}; the job {'stays as it was' if path in jobs else 'waits'}")
         gone = ", ".join(path.name for path in self._jobs if path not in files)
-        jobs = fresh | kept
-        try:
-            self._take({path: jobs[path] for path in files if path in jobs})
-        except UsageError as exc:
-            self._say(f"{exc}; the jobs stay as they were")
-        else:
-            self._waiting = {path: str(errors[path]) for path in errors if path not in kept}
-            told = "it is pulled as its file was, which now is not right"
-            self._stale = {path: f"{told}: {errors[path]}" for path in kept}
-            self._say(f"jobs read anew: {len(fresh)}" + f"; gone: {gone}" * bool(gone))
+        self._take(jobs)
+        self._waiting = {path: str(errors[path]) for path in errors if path not in jobs}
+        told = "it is pulled as its file was, which now is not right"
+        self._stale = {path: f"{told}: {errors[path]}" for path in errors if path in jobs}
+        self._say(f"jobs read anew: {len(fresh)}" + f"; gone: {gone}" * bool(gone))
+
+    def _chosen(
+        self, files: Sequence[Path], fresh: Mapping[Path, LoadedJob], errors: dict[Path, CrawlError]
+    ) -> dict[Path, LoadedJob]:
+        """Choose for each file its job as it is now, else as it was; ``errors`` tells why not.
+
+        Of two that would be one job, the one that was there first is taken.
+        """
+        chosen = dict[Path, LoadedJob]()
+        for path in sorted(files, key=lambda path: path not in self._jobs):
+            for loaded in filter(None, (fresh.get(path), self._jobs.get(path))):
+                try:
+                    check_apart([*(each.job for each in chosen.values()), loaded.job])
+                except UsageError as exc:
+                    errors.setdefault(path, exc)
+                else:
+                    chosen[path] = loaded
+                    break
+        return {path: chosen[path] for path in files if path in chosen}
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
         """Take up jobs in place of those before; raises ``UsageError``, and changes nothing."""
@@ -318,6 +334,8 @@ class Loop:
         return job.timing if self._every is None else self._every
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._has_begun:  # it may hang, in reading a file
+            raise SystemExit(0)
         now_s = time.monotonic()
         if self._stops and now_s - self._stops[-1] < _SAME_PRESS_S:
             return

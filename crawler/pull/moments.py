@@ -24,7 +24,7 @@ _PLACE: Final = re.compile(r"\{(" + "|".join(PLACES) + r")(?::([^{}]*))?\}")
 _LIKE_A_PLACE: Final = re.compile(r"\{([A-Za-z_]\w*)[^{}]*\}")
 _FORM: Final = re.compile(r"(?:[^%]|%[-_0^#]?[aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ]|%%)+")
 """What strftime knows: anything else it would leave as it stands."""
-_SECONDS: Final = re.compile(r"(?<!%)((?:%%)*)%s")
+_SECONDS: Final = re.compile(r"(?<!%)((?:%%)*)%[-_0^#]?s")
 
 
 def place_fault(text: str, *, others: bool) -> str:
@@ -33,6 +33,9 @@ def place_fault(text: str, *, others: bool) -> str:
     With ``others`` there may be places that are not ours, as in a template of columns.
     """
     for match in _LIKE_A_PLACE.finditer(text):
+        before = text[: match.start()]
+        if before.count("{") > before.count("}"):  # within braces: GraphQL, say
+            continue
         place = _PLACE.fullmatch(match[0])
         if place is not None:
             if place[2] is not None and not _FORM.fullmatch(place[2]):
@@ -44,7 +47,7 @@ def place_fault(text: str, *, others: bool) -> str:
         elif not others:
             near = difflib.get_close_matches(match[1], PLACES, 1, 0.5)
             words = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(PLACES)}"
-            return f"there is no {{{match[1]}}}: {words}"
+            return f"there is no {{{match[1]}}}: {words} (a brace itself is %7B)"
     return ""
 
 

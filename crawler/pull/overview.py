@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from crawler.pull.baseline import BASELINE, RECENT, Drift, drift, p95
 from crawler.pull.job import PullJob
 from crawler.pull.latest import latest_path
 from crawler.pull.state import RunState, State, TargetState, Version, state_files
+from crawler.pull.state_file import stamp_of
 
 _P95_OF: Final = 20
 _SHOWN: Final = 60
@@ -119,19 +119,11 @@ class Overviews:
     def of(self, job: PullJob) -> JobView:
         """Look at a job, without what only a loop knows of it; raises ``StateError``."""
         with self._guard:
-            signature = (job, *map(_stamp, state_files(job.store.folder)))
+            signature = (job, *map(stamp_of, state_files(job.store.folder)))
             known = self._made.get(job.path)
             if known is None or known[0] != signature:
                 known = self._made[job.path] = (signature, overview(job))
             return known[1]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def view_of(
@@ -153,7 +145,7 @@ def view_of(
         last=newest[0] if newest else None,
         next_at=next_at,
         running_since=running_since,
-        targets=tuple(_target(state, folder, each) for each in targets if _is_there(each, dropped)),
+        targets=tuple(_target(state, folder, each) for each in targets if each.id not in dropped),
         alerts=tuple(
             AlertView(rule=rule, subject=subject, since=since)
             for rule, subject, since in state.rows(
@@ -164,11 +156,6 @@ def view_of(
             _change(folder, keys[each.target], each) for each in state.versions(most=_CHANGES)
         ),
     )
-
-
-def _is_there(target: TargetState, dropped: Set[int]) -> bool:
-    """Tell a target from one that the job had once, and from a page that is no more."""
-    return target.id not in dropped and (target.page == 1 or target.digest is not None)
 
 
 def _target(state: State, folder: Path, target: TargetState) -> TargetView:

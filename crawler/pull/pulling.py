@@ -36,6 +36,7 @@ from crawler.targets import TargetList
 
 _SPOOL: Final = "spool"
 _BODIES: Final = "bodies.jsonl"
+_BEGUN: Final = "begun"
 _ASIDE: Final = 3
 """Spools that are kept of those that a bug keeps from being taken in: the newest."""
 
@@ -50,6 +51,11 @@ class Requests(Protocol):
 
     def open(self) -> contextlib.AbstractContextManager[TargetList]:
         """Open the job's targets."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether all targets were there when they were opened: a part of a list may be missing."""
         ...
 
 
@@ -100,16 +106,19 @@ class Pull:
         Where a bug is in the way the bodies are put aside: it is not to bar every later pull.
         """
         log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
-        run = newest_run(log) if spool.exists() and _whole_size(log) else None
-        if run is None:
-            shutil.rmtree(spool, ignore_errors=True)
+        if not spool.exists():
             return None
+        run = newest_run(log) if _whole_size(log) else None
+        committed = None
         try:
-            # Who was asked in which manner is not known any more: the job may have been edited.
-            job = replace(self.job, manner="")
-            commit = Commit(job, state, workshop, warn=self.warn)
-            recorded = Recorded(run, log, spool / _BODIES)
-            committed = commit.commit(recorded, time.time(), cut=True)
+            if run is not None:
+                # In which manner it was asked is not known any more: the job may have been edited.
+                job = replace(self.job, manner="")
+                commit = Commit(job, state, workshop, warn=self.warn)
+                recorded = Recorded(run, log, spool / _BODIES)
+                committed = commit.commit(recorded, time.time(), cut=True)
+            if committed is None:
+                _note_killed(state, _begun_s(spool))
         except CrawlError:
             raise
         except Exception as exc:
@@ -128,6 +137,7 @@ class Pull:
     def _pull(self, state: State, workshop: Workshop) -> Committed:
         log, spool = workshop.folder / LOG_NAME, workshop.folder / _SPOOL
         workshop.make(spool)
+        workshop.write(spool / _BEGUN, repr(time.time()).encode())
         offset = _whole_size(log)
         settings = _with_spool(self.requests.settings, spool / _BODIES)
         known = {target.key: target for target in state.targets() if target.page == 1}
@@ -143,7 +153,8 @@ class Pull:
                 crawling.finish()
         commit = Commit(self.job, state, workshop, warn=self.warn)
         recorded = Recorded(crawling.run, log, spool / _BODIES, offset)
-        committed = commit.commit(recorded, time.time(), cut=crawling.stopped)
+        cut = crawling.stopped or not self.requests.whole
+        committed = commit.commit(recorded, time.time(), cut=cut)
         assert committed is not None, "a run's id is its own"
         shutil.rmtree(spool, ignore_errors=True)
         return committed
@@ -161,8 +172,26 @@ def check_pull(job: PullJob, settings: Settings) -> None:
 
 def note_failure(state: State, words: str, now_s: float) -> None:
     """Note that a pull could not be made, for the history to tell."""
-    run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s)) + f"-{int(now_s * 1e6) % 10**8:08d}"
-    state.add(RunState(run, now_s, now_s, 0, 0, 0, words))
+    state.add(RunState(_run_id(now_s), now_s, now_s, 0, 0, 0, words))
+
+
+def _note_killed(state: State, begun_s: float | None) -> None:
+    """Note a pull that was killed before its first record, unless it is one that is there."""
+    newest = state.runs(most=1)
+    if begun_s is not None and (not newest or newest[0].started < begun_s):
+        state.add(RunState(_run_id(begun_s), begun_s, begun_s, 0, 0, 0, None, cut=True))
+
+
+def _begun_s(spool: Path) -> float | None:
+    try:
+        return float((spool / _BEGUN).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _run_id(now_s: float) -> str:
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    return f"{moment}-{int(now_s * 1e6) % 10**8:08d}"
 
 
 def _whole_size(log: Path) -> int:

@@ -91,11 +91,6 @@ MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE target ADD COLUMN asked_with TEXT;
-    ALTER TABLE target ADD COLUMN cursor_of TEXT;
-    ALTER TABLE target ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE run ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX outcome_of ON outcome (target);
-    CREATE INDEX version_of ON version (target);
     CREATE TABLE waiting (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,
@@ -105,6 +100,14 @@ MIGRATIONS: Final = (
     INSERT INTO waiting SELECT id, at, channel, body FROM message;
     DROP TABLE message;
     ALTER TABLE waiting RENAME TO message;
+    """,
+    """
+    ALTER TABLE target ADD COLUMN cursor_of TEXT;
+    ALTER TABLE target ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE run ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+    UPDATE target SET dropped = 1 WHERE page > 1 AND digest IS NULL;
+    CREATE INDEX outcome_of ON outcome (target);
+    CREATE INDEX version_of ON version (target);
     """,
 )
 """Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.

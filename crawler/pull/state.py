@@ -181,10 +181,14 @@ class State:
     def drop_others(self, run: str) -> None:
         """Note which targets a run that asked all of a job's did not ask: they are its no more."""
         self.change(
-            "UPDATE target SET dropped = key NOT IN (SELECT key FROM outcome "
+            "UPDATE target SET dropped = 1 WHERE key NOT IN (SELECT key FROM outcome "
             "JOIN target ON target.id = outcome.target WHERE outcome.run = ?)",
             run,
         )
+
+    def drop(self, target: int, *, dropped: bool) -> None:
+        """Note that a target is the job's no more, or that it is again."""
+        self.change("UPDATE target SET dropped = ? WHERE id = ?", dropped, target)
 
     def dropped(self) -> set[int]:
         """Give the ids of targets that are the job's no more."""
@@ -267,10 +271,9 @@ class State:
         return [Version(*row) for row in found]
 
     def pages_beyond(self, key: str, page: int) -> list[TargetState]:
-        """Give a target's pages behind ``page`` that have a version."""
+        """Give a target's pages behind ``page`` that were there before."""
         found = self.rows(
-            f"SELECT {_TARGET_COLUMNS} FROM target "
-            "WHERE key = ? AND page > ? AND digest IS NOT NULL",
+            f"SELECT {_TARGET_COLUMNS} FROM target WHERE key = ? AND page > ? AND NOT dropped",
             key,
             page,
         )

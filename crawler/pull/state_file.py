@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 
 _BUSY_S: Final = 30.0
 _UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_COPIES: Final = 20
+_PAUSE_S: Final = 0.05
 _PRIMARY: Final = 0xFF
 """The part of an extended result code that is the code (https://sqlite.org/rescode.html)."""
 
@@ -40,8 +43,11 @@ def open_state(path: Path) -> sqlite3.Connection:
 
 def look_at_state(path: Path) -> sqlite3.Connection | None:
     """Open a state to look at it; None where there is none yet. Raises ``StateError``."""
-    if not path.exists():
-        return None
+    try:
+        if not path.exists():
+            return None
+    except OSError as exc:
+        raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
     with translated(path):
         try:
             return _looking(path)
@@ -66,9 +72,7 @@ def _copied(path: Path) -> sqlite3.Connection:
     memory = _connect(":memory:")
     with _closed_on_error(memory), TemporaryDirectory() as folder:
         try:
-            for name in (path.name, f"{path.name}-wal"):
-                if path.with_name(name).exists():
-                    shutil.copyfile(path.with_name(name), Path(folder, name))
+            _copy(path, Path(folder))
         except OSError as exc:
             raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
         with contextlib.closing(_connect(Path(folder, path.name))) as copy:
@@ -78,6 +82,31 @@ def _copied(path: Path) -> sqlite3.Connection:
         _migrate(memory)
         memory.execute("PRAGMA query_only = ON")
     return memory
+
+
+def _copy(path: Path, folder: Path) -> None:
+    """Copy a state's files as they were at one moment: again, while they are being written to."""
+    sources = [path, path.with_name(f"{path.name}-wal")]
+    for _ in range(_COPIES):
+        before = [stamp_of(source) for source in sources]
+        for source in sources:
+            target = folder / source.name
+            target.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(source, target)
+        if before == [stamp_of(source) for source in sources]:
+            return
+        time.sleep(_PAUSE_S)
+    raise StateError(f"{path}: it is being written to all the time; look again")
+
+
+def stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """Give what changes with a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:

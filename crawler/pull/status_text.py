@@ -9,7 +9,7 @@ from typing import Final
 
 from crawler.pull.overview import JobView, TargetView
 from crawler.pull.state import RunState
-from crawler.report.columns import column_widths, columns, plain, shorten, table
+from crawler.report.columns import GAP, column_widths, plain, shorten, table
 
 _NONE: Final = "-"
 _HEADINGS: Final = ("state", "last pull", "changed", "failing since", "p95 ms", "baseline")
@@ -56,10 +56,19 @@ def job_facts(view: JobView, now_s: float) -> Iterator[str]:
 
 
 def _names(targets: Sequence[TargetView], room: int) -> list[str]:
-    """Name targets in a table: of long ones what tells one from the other, the rest is ``…``."""
+    """Name targets in a table: those that would look alike by what tells them apart."""
     names = [plain(target.name) for target in targets]
-    if len(names) < 2 or max(map(columns, names)) <= room:
-        return names
+    alike = dict[str, list[str]]()
+    for name in names:
+        alike.setdefault(shorten(name, room - GAP), []).append(name)
+    shown = dict[str, str]()
+    for group in alike.values():
+        shown |= zip(group, _apart(group) if len(group) > 1 else group, strict=True)
+    return [shown[name] for name in names]
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Leave out what all names begin and end with, but for a part between slashes."""
     head = _beginning(names)
     head = head[: head.rfind("/") + 1]
     rests = [name[len(head) :] for name in names]

@@ -266,9 +266,17 @@ def _yaml(text: str) -> str:
 
 def _with_sunday_as_0(schedule: str) -> str:
     """Write Sunday as Kubernetes has it: it knows no 7."""
-    *fields, weekday = schedule.split()
-    weekday = re.sub(r"\b([0-6])-7\b", r"\1-6,0", weekday)
-    return " ".join((*fields, re.sub(r"(?<![-/\d])7(?![-/\d])", "0", weekday)))
+    *fields, weekdays = schedule.split()
+    return " ".join((*fields, ",".join(map(_days, weekdays.split(",")))))
+
+
+def _days(item: str) -> str:
+    """Write the days of an item out, where the seventh is among them."""
+    match = re.fullmatch(r"(\d)(?:-(\d))?(?:/(\d+))?", item)
+    if match is None:
+        return item
+    days = range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
+    return ",".join(str(day % 7) for day in days) if 7 in days else item
 
 
 def _dns_name(name: str) -> str:

@@ -24,7 +24,7 @@ from crawler.pull.asking import Asking
 from crawler.pull.committing import Commit
 from crawler.pull.pulling import Pull
 from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
-from crawler.pull.state_file import StateError, _copied
+from crawler.pull.state_file import StateError, _connect_only_reading, _copied
 from tests.conftest import command
 from tests.pull_site import PulledJob, Reply, Site, serving
 
@@ -691,30 +691,39 @@ def test_what_is_put_back_is_shown_although_the_pull_is_cut_off(
     assert f"{site.url}/b" in capsys.readouterr().out
 
 
-def test_a_state_that_is_written_to_is_copied_whole(tmp_path: Path) -> None:
-    """A reader's copy is of one moment, or it is said to look again; never that it is damaged."""
-    code = (
-        "import sys; from pathlib import Path; from crawler.pull.state import State\n"
-        "with State.open(Path(sys.argv[1])) as state:\n"
-        "    print(flush=True)\n"
-        "    for n in range(10**9):\n"
-        "        with state.writing():\n"
-        "            state.change('INSERT INTO message (at, channel, body) VALUES (1, ?, ?)',"
-        " 'x', 'y' * (n % 5000))\n"
-    )
+WRITER = """
+import sys, time
+from pathlib import Path
+from crawler.pull.state import State
+with State.open(Path(sys.argv[1])) as state:
+    print(flush=True)
+    for n in range(600):
+        with state.writing():
+            for body in ("x" * n, "y" * n):
+                state.change("INSERT INTO message (at, channel, body) VALUES (?, 'x', ?)", n, body)
+            state.change("DELETE FROM message WHERE at < ?", n - 50)
+        time.sleep(0.001 if n % 50 else 0.25)
+"""
+
+
+@pytest.mark.parametrize("way", [_connect_only_reading, _copied])
+def test_a_state_is_looked_at_as_it_was_at_one_moment(tmp_path: Path, way: Any) -> None:
+    """While it is written to: no half of a transaction, and never that it is damaged."""
+    seen, said = set[int](), list[str]()
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        said = []
-        for _ in range(30):
+        while writer.poll() is None:
             try:
-                _copied(tmp_path / "state.db").close()
+                with contextlib.closing(way(tmp_path / "state.db")) as connection:
+                    assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+                    seen.add(connection.execute("SELECT count(*) FROM message").fetchone()[0] % 2)
             except StateError as exc:
                 said.append(str(exc))
-        writer.kill()
     assert all("look again" in each for each in said)
+    assert seen == {0}
 
 
 def test_limits_count_targets_not_pages(
@@ -848,6 +857,9 @@ def test_a_redirect_that_is_not_followed_is_no_data(site: Site, tmp_path: Path) 
     site.page("/a", Reply(b"moved", 302, headers={"Location": "/b"}))
     assert job.pull() == 1
     assert job.latest() == {}
+    job.write(job.path.read_text() + '[replies]\nexpect-status = "302"\n')
+    assert job.pull() == 0
+    assert list(job.latest().values()) == [b"moved"]
 
 
 def test_limits_count_what_is_no_data(site: Site, tmp_path: Path) -> None:

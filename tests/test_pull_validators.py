@@ -160,9 +160,20 @@ def test_headers_of_a_row_are_asked_in_full(site: Site, tmp_path: Path) -> None:
     job = PulledJob(
         tmp_path, '[targets]\nurls = "list.csv"\nheader-column = ["lang=Accept-Language"]\n'
     )
-    for lang in ("en", "de"):
+    for lang in ("en", "de", ""):
         (tmp_path / "list.csv").write_text(f"url,lang\n{site.url}/a,{lang}\n")
         assert job.pull() == 0
+    assert _sent(site) == [None, None, None]
+    assert job.pull() == 0
+    assert _sent(site)[-1] == '"1"'
+
+
+def test_a_request_with_a_body_is_asked_in_full(site: Site, tmp_path: Path) -> None:
+    """Its file may hold another body each time."""
+    (tmp_path / "query").write_text("a")
+    site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
+    job = _job(tmp_path, site, '[request]\nmethod = "GET"\ndata = "@query"\n')
+    assert [job.pull(), job.pull()] == [0, 0]
     assert _sent(site) == [None, None]
 
 

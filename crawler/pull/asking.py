@@ -26,7 +26,10 @@ from crawler.urls import InvalidUrl, mask, wire_url
 TARGET: Final = "target"
 """The carried column that names a record's target."""
 CONDITIONAL: Final = "conditional"
-"""The carried column of a request that had validators: only such a one may bring a 304."""
+"""The carried column that says of a request whether it had validators (``YES``: only such a one may
+bring a 304), or was one of its own, that no later one is like (``NEVER``)."""
+YES: Final = "yes"
+NEVER: Final = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Asking:
         headers, fields = target.headers or (), {**target.fields, TARGET: key}
         if known is not None and self._is_conditional(target, known, url):
             headers = (*headers, *_validators(known))
-            fields[CONDITIONAL] = "yes"
+            fields[CONDITIONAL] = YES
+        elif self._is_of_its_own(target):
+            fields[CONDITIONAL] = NEVER
         return target._replace(url=url, headers=headers or None, fields=fields)
 
     def _url(self, text: str, known: TargetState | None, moments: Mapping[str, datetime]) -> str:
@@ -83,7 +88,7 @@ class Asking:
             method in ("GET", "HEAD")
             and known.trusted
             and known.digest is not None
-            and not target.headers  # those of its row: another row may have stood there before
+            and not self._is_of_its_own(target)
             and known.asked == shown(url)
             and known.asked_with == self.job.manner
             and any(_validators(known))
@@ -91,6 +96,11 @@ class Asking:
             and not self._is_due_in_full(known)
             and latest_path(self.job.store.folder, known).exists()
         )
+
+    def _is_of_its_own(self, target: Target) -> bool:
+        """Whether a request has headers of its row or a body: the next one may have others."""
+        bodies = (target.body, self.settings.body)
+        return bool(target.headers) or any(body is not None for body in bodies)
 
     def _is_due_in_full(self, known: TargetState) -> bool:
         age_s = self.now_s - (known.full_at or 0.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crawler.bodies.rows import SavedBody
-from crawler.pull.asking import TARGET
+from crawler.pull.asking import CONDITIONAL, NEVER, TARGET
 from crawler.pull.content import Content, read_content, read_version
 from crawler.pull.cursors import Cursors, furthest
 from crawler.pull.diffs import Diff, diff_of
@@ -224,8 +224,9 @@ class Commit:
             trusted = False
             name = "Last-Modified" if found.etag is None else "ETag"
             self._warn(f"{now.key}: one {name} for two bodies: it is asked in full from now on")
+        own = record.fields.get(CONDITIONAL) == NEVER
         return now._replace(
-            asked=record.url, asked_with=self._job.manner, etag=found.etag,
+            asked=record.url, asked_with=None if own else self._job.manner, etag=found.etag,
             last_modified=found.last_modified, trusted=trusted, full_at=moment_of(record),
         )  # fmt: skip
 

@@ -96,6 +96,7 @@ class PullJob:
     """One job. ``path`` and the store's folder are absolute.
 
     ``manner`` is a digest of how it asks and compares, as the file has it: of secrets their names.
+    ``expects_statuses`` tells that it says itself which ones are fine.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class PullJob:
     otlp: str | None
     manner: str = ""
     asks_for_parts: bool = False
+    expects_statuses: bool = False
 
 
 def job_of(file: JobFile) -> PullJob:
@@ -141,6 +143,7 @@ def _job(file: JobFile) -> PullJob:
         textfile=None if textfile is None else file.path.parent / Path(textfile).expanduser(),
         otlp=metrics.get("otlp"),
         manner=_manner(file),
+        expects_statuses="expect-status" in file.table("replies"),
         asks_for_parts=any(
             text.lower().startswith("range:") for text in file.table("request").get("header", ())
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from crawler.bodies.rows import SavedBody
-from crawler.pull.asking import CONDITIONAL
+from crawler.pull.asking import CONDITIONAL, YES
 from crawler.pull.content import Content, fault_of, read_content
 from crawler.pull.job import PullJob
 from crawler.pull.state import TargetState
@@ -33,10 +33,10 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJ
         return Judged(FAILED, record.error, record.detail)
     if record.status == NOT_MODIFIED:
         return _not_modified(record, known)
-    if record.status is not None and 300 <= record.status < 400:
+    if record.status is not None and 300 <= record.status < 400 and not job.expects_statuses:
         words = f"HTTP {record.status}: a redirect that was not followed is no data"
         return Judged(FAILED, "unexpected", words)
-    if record.status == _PARTIAL and not job.asks_for_parts:
+    if record.status == _PARTIAL and not (job.asks_for_parts or job.expects_statuses):
         return Judged(FAILED, "unexpected", "HTTP 206: a part came, and all was asked for")
     plan = job.store
     if body is None:
@@ -51,6 +51,10 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJ
 
 
 def _not_modified(record: Record, known: TargetState) -> Judged:
-    if CONDITIONAL in record.fields and known.digest is not None and known.asked == record.url:
+    if (
+        record.fields.get(CONDITIONAL) == YES
+        and known.digest is not None
+        and known.asked == record.url
+    ):
         return Judged(UNCHANGED)
     return Judged(FAILED, "unexpected", "304 came for a request without If-None-Match")

@@ -1,7 +1,7 @@
 """The state's file opened: to write, brought up to date; to look, without a trace in it.
 
-A reader that may not write (another user, say), and one that is newer than the file, look at a
-copy: SQLite wants to write beside a WAL file even to read it (https://sqlite.org/wal.html#readonly).
+A reader that is newer than the file looks at a copy in memory; so does one that may not write
+(another user, say) where SQLite would make files to read it (https://sqlite.org/wal.html#readonly).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 
 _BUSY_S: Final = 30.0
 _UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_COPIES: Final = 20
-_PAUSE_S: Final = 0.05
+_COPIES: Final = 10
+_QUIET_S: Final = 0.1
 _PRIMARY: Final = 0xFF
 """The part of an extended result code that is the code (https://sqlite.org/rescode.html)."""
 
@@ -49,43 +49,53 @@ def look_at_state(path: Path) -> sqlite3.Connection | None:
     except OSError as exc:
         raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
     with translated(path):
-        try:
-            return _looking(path)
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode & _PRIMARY not in _UNWRITABLE:
-                raise
-            return _copied(path)
+        for connect in (_connect, _connect_only_reading):
+            try:
+                return _looking(connect(path), path)
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & _PRIMARY not in _UNWRITABLE:
+                    raise
+        return _copied(path)
 
 
-def _looking(path: Path) -> sqlite3.Connection | None:
-    with _closed_on_error(_connect(path)) as connection:
+def _looking(opened: sqlite3.Connection, path: Path) -> sqlite3.Connection | None:
+    with _closed_on_error(opened) as connection:
         connection.execute("PRAGMA query_only = ON")
         version = _check_ours(connection, path)
         if version == len(MIGRATIONS):
             return connection
-    connection.close()
-    return _copied(path) if version else None  # it is being made this moment
+    with contextlib.closing(connection):
+        return _in_memory(connection) if version else None  # it is being made this moment
 
 
-def _copied(path: Path) -> sqlite3.Connection:
-    """Give a copy in memory, brought up to date."""
+def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Give a copy of one moment (https://sqlite.org/backup.html), brought up to date."""
     memory = _connect(":memory:")
-    with _closed_on_error(memory), TemporaryDirectory() as folder:
-        try:
-            _copy(path, Path(folder))
-        except OSError as exc:
-            raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
-        with contextlib.closing(_connect(Path(folder, path.name))) as copy:
-            _check_ours(copy, path)
-            copy.backup(memory)
+    with _closed_on_error(memory):
+        connection.backup(memory)
         _check_whole(memory)
         _migrate(memory)
         memory.execute("PRAGMA query_only = ON")
     return memory
 
 
+def _copied(path: Path) -> sqlite3.Connection:
+    """Give a copy of a state beside which nothing may be written, and nothing is.
+
+    While somebody writes there are files beside it, and it is not come to this.
+    """
+    with TemporaryDirectory() as folder:
+        try:
+            _copy(path, Path(folder))
+        except OSError as exc:
+            raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
+        with contextlib.closing(_connect(Path(folder, path.name))) as copy:
+            _check_ours(copy, path)
+            return _in_memory(copy)
+
+
 def _copy(path: Path, folder: Path) -> None:
-    """Copy a state's files as they were at one moment: again, while they are being written to."""
+    """Copy a state's files as they were at one moment: again, if they were written to meanwhile."""
     sources = [path, path.with_name(f"{path.name}-wal")]
     for _ in range(_COPIES):
         before = [stamp_of(source) for source in sources]
@@ -94,9 +104,11 @@ def _copy(path: Path, folder: Path) -> None:
             target.unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(source, target)
-        if before == [stamp_of(source) for source in sources]:
+        # Stamps are as fine as the kernel's clock ticks: what is older than some was not touched.
+        newest_s = max(stamp[1] for stamp in before if stamp is not None) / 1e9
+        if before == [stamp_of(source) for source in sources] and time.time() - newest_s > _QUIET_S:
             return
-        time.sleep(_PAUSE_S)
+        time.sleep(_QUIET_S)
     raise StateError(f"{path}: it is being written to all the time; look again")
 
 
@@ -111,6 +123,11 @@ def stamp_of(path: Path) -> tuple[int, int, int] | None:
 
 def _connect(path: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+
+
+def _connect_only_reading(path: Path) -> sqlite3.Connection:
+    place = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(place, uri=True, timeout=_BUSY_S, isolation_level=None)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import sys
 
 def main() -> int:
     """Run the command line on ``sys.argv``; return the exit code."""
-    if "--loop" in sys.argv:  # SIGHUP has jobs read anew, which they are about to be at first
+    if any(word.partition("=")[0] in ("--loop", "--every") for word in sys.argv):
+        # SIGHUP has a loop read its jobs anew: it is about to read them for the first time.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from crawler.cli import main as command_line
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import jmespath
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import REVERSE_TYPES_MAP, TYPES_MAP, Functions, signature
+from jmespath.visitor import TreeInterpreter
 
 from crawler.codec import encode_json
 from crawler.engines.base import Kept
@@ -33,17 +34,32 @@ class _NothingGivenError(Exception):
 
 
 class _Functions(Functions):
-    """jmespath's own, but that a number keeps all of its digits, and of what is not there nothing
-    comes.
+    """jmespath's own, but that a number keeps all of its digits, and that nothing comes of nothing.
+
+    ``max(items)`` of a reply without items is null, as what is not there is elsewhere. An item amid
+    others that does not suit stays an error: ``within`` counts projections and calls around.
     """
+
+    def __init__(self) -> None:
+        self.within = 0
+
+    def call_function(self, function_name: str, resolved_args: Any) -> Any:  # noqa: ANN401
+        before = self.within
+        try:
+            return super().call_function(function_name, resolved_args)
+        except _NothingGivenError:
+            return None
+        finally:
+            self.within = before
 
     def _type_check(self, actual: Any, signature: Any, function_name: str) -> None:  # noqa: ANN401
         try:
             super()._type_check(actual, signature, function_name)  # type: ignore[misc] # not in its stubs
         except JMESPathTypeError:
-            if any(each is None for each in actual):
+            if not self.within and any(each is None for each in actual):
                 raise _NothingGivenError from None
             raise
+        self.within += 1  # for what the function itself calls, until it has ended
 
     @signature({"types": []})
     def _func_to_number(self, arg: Any) -> Any:  # noqa: ANN401
@@ -54,7 +70,22 @@ class _Functions(Functions):
         return arg if isinstance(arg, str) else write_json(arg)
 
 
-_OPTIONS: Final = jmespath.Options(custom_functions=_Functions())
+class _Interpreter(TreeInterpreter):
+    """jmespath's own, whose functions know whether they are called for one of many elements."""
+
+    def __init__(self) -> None:
+        self._own = _Functions()
+        super().__init__(jmespath.Options(custom_functions=self._own))
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        before = self._own.within
+        self._own.within += "projection" in node["type"]
+        try:
+            return super().visit(node, *args, **kwargs)
+        finally:
+            self._own.within = before
+
+
 _SHOWN: Final = 200
 
 
@@ -149,9 +180,7 @@ def search_strictly(expression: Any, reply: Any) -> Any:  # noqa: ANN401
     ``ValueError`` where an expression does not suit a reply.
     """
     try:
-        return expression.search(reply, _OPTIONS)
-    except _NothingGivenError:
-        return None
+        return _Interpreter().visit(expression.parsed, reply)
     except JMESPathTypeError as exc:
         raise ValueError(f"{exc.function_name}() does not take a {exc.actual_type}") from None
     except _NOT_FOUND as exc:

@@ -525,6 +525,9 @@ def test_a_cursor_keeps_its_digits(site: Site, tmp_path: Path, number: str) -> N
         ("max_by(items,&id).id", [{"id": 1}, {"id": None}]),
         ("max(items[].id || items)", [1, None]),
         ("sort_by(items,&id)[-1].id", [{"id": 1}, {}]),
+        ("max(items[?starts_with(kind,'a')].id)", [{"id": 1, "kind": "a"}, {"id": 2}]),
+        ("max(items[*].max(revs))", [{"revs": [1]}, {"id": 2}]),
+        ("sort_by(items,&length(name))[-1].id", [{"id": 1, "name": "a"}, {"id": 2}]),
         ("items[*].id", [{"id": 1}, {"id": 2}]),
         ("{a: items[0].id}", [{"id": 1}]),
         ("items[0].id == `1`", [{"id": 1}]),
@@ -569,6 +572,10 @@ def test_a_cursor_that_does_not_suit_the_reply_is_a_failure(site: Site, tmp_path
     for empty in ('{"items": []}', '{"items": null}', "{}"):
         site.page("/prices", Reply(json.loads(empty)))
         assert job.pull() == 0
+    job.write(job.path.read_text().replace("items[*].id)", "items[*].id) || next"))
+    site.page("/prices", Reply({"results": [7], "next": 4}))
+    assert job.pull() == 0
+    assert job.state("SELECT cursor FROM target") == [("4",)]
 
 
 def test_another_cursor_begins_anew(
@@ -608,6 +615,67 @@ def test_lines_of_json_may_become_more(site: Site, tmp_path: Path, kind: str) ->
         assert job.pull() == 0
     assert job.outcomes() == ["changed", "changed"]
     assert '+{"a": 2}' in job.diffs()[0]
+    job.write(job.path.read_text() + '[request]\nheader = ["X: 1"]\n')  # compared anew
+    assert job.pull() == 0
+    assert job.outcomes()[2:] == ["unchanged"]
+
+
+def test_a_line_of_json_is_a_text_when_it_is_compared_anew(site: Site, tmp_path: Path) -> None:
+    """What is kept is read as what it was when it came."""
+    job = _job(tmp_path, site)
+    site.page("/prices", Reply(b'{"a": 1}\n', headers={"Content-Type": "application/x-ndjson"}))
+    job.pull()
+    job.write(job.path.read_text() + '[request]\nheader = ["X: 1"]\n')
+    job.pull()
+    assert job.outcomes() == ["changed", "unchanged"]
+
+
+@pytest.mark.parametrize("body", [b"503", b"null", b'"error"', b"1\n2\n", b"<html>login"])
+def test_a_single_value_in_place_of_json_is_a_failure(
+    site: Site, tmp_path: Path, body: bytes
+) -> None:
+    """As of a proxy that answers for the server."""
+    job = _job(tmp_path, site)
+    site.page("/prices", Reply({"a": 1}))
+    job.pull()
+    site.page("/prices", Reply(body))
+    assert job.pull() == 1
+
+
+def test_why_a_body_is_no_json_is_said(site: Site, tmp_path: Path) -> None:
+    """In the reader's words."""
+    headers = {"Content-Type": "application/json"}
+    job = _job(tmp_path, site)
+    for body, said in ((b'{"p": 1e1500}', "1e1500 is too far from 1"), (b"{", "unexpected end")):
+        site.page("/prices", Reply(body, headers=headers))
+        assert job.pull() == 1
+        [(detail,)] = job.state("SELECT detail FROM target")
+        assert said in detail
+
+
+def test_a_part_that_nobody_asked_for_is_no_data(site: Site, tmp_path: Path) -> None:
+    """Who asks by Range, in whatever way, gets what was asked for."""
+    site.page("/prices", Reply(b"half", 206))
+    job = _job(tmp_path, site)
+    assert job.pull() == 1
+    (tmp_path / "headers").write_text("Range: bytes=0-3\n")
+    plain = job.path.read_text()
+    for more in ('[request]\nheader = ["Range: bytes=0-3"]', '[request]\nheader = ["@headers"]'):
+        job.write(plain + more)
+        assert job.pull() == 0
+    (tmp_path / "list.csv").write_text(f"url,part\n{site.url}/prices,bytes=0-3\n")
+    job.write('[targets]\nurls = "list.csv"\nheader-column = ["part=Range"]\n')
+    assert job.pull() == 0
+
+
+def test_a_decimal_s_zeros_are_no_change(site: Site, tmp_path: Path) -> None:
+    """Also of one that no double holds."""
+    headers = {"Content-Type": "application/json"}
+    job = _job(tmp_path, site)
+    for number in (b"1.123456789012345678", b"1.1234567890123456780"):
+        site.page("/prices", Reply(b'{"p": %s}' % number, headers=headers))
+        job.pull()
+    assert job.outcomes() == ["changed", "unchanged"]
 
 
 def test_json_behind_a_byte_order_mark_is_json(site: Site, tmp_path: Path) -> None:

@@ -755,11 +755,15 @@ def test_a_pull_killed_before_its_first_record_is_in_the_history(
             patch.setattr(home, point, _die)
             with pytest.raises(KeyboardInterrupt):
                 _pull_raw(job)
+    good = job.path.read_text()
+    job.write(good + '[request]\nbearer = "${CRAWL_TEST_UNSET}"\n')
+    assert job.pull() == 2
+    job.write(good)
     job.pull()
     capsys.readouterr()
     job.pull("--history", "--json")
     [runs] = json.loads(capsys.readouterr().out).values()
-    counts = [(run["cut"], run["changed"] + run["unchanged"]) for run in runs]
+    counts = [(run["cut"], run["changed"] + run["unchanged"]) for run in runs if not run["error"]]
     assert counts == [(False, 1), (True, 0), (False, 1), (False, 1)]
 
 
@@ -787,6 +791,11 @@ def test_a_part_of_the_targets_is_not_all(
     capsys.readouterr()
     job.pull("--status", "--json")
     assert f"{site.url}/b" in capsys.readouterr().out
+    job.pull("--history")
+    assert "cut off" not in capsys.readouterr().out
+    job.write(job.path.read_text().replace("failures = 1", ""))
+    job.pull()
+    assert "watched no more" in alerts.read_text()
 
 
 def test_looking_needs_no_right_to_write(site: Site, tmp_path: Path) -> None:

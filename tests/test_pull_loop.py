@@ -242,6 +242,22 @@ def test_a_new_file_with_a_name_that_is_taken_bars_no_other(site: Site, tmp_path
         assert loop.end() == 0
 
 
+def test_a_job_renamed_to_another_s_name_takes_nothing_over(site: Site, tmp_path: Path) -> None:
+    """The other was that job before; the one that was edited stays as it was."""
+    jobs = _jobs(tmp_path, site, "a", "b")
+    with _running("--loop", tmp_path / "jobs", log=tmp_path / "out") as loop:
+        loop.until(lambda: bool(site.of("/a")) and bool(site.of("/b")))
+        jobs["a"].path.write_text('name = "b"\n' + jobs["a"].path.read_text())
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: "the same name; change one; the job stays as it was" in loop.said())
+        counts = [len(site.of(path)) for path in ("/a", "/b")]
+        loop.until(
+            lambda: all(len(site.of(p)) > n + 1 for p, n in zip(("/a", "/b"), counts, strict=True))
+        )
+        assert loop.end() == 0
+    assert len(jobs["b"].latest()) == 1
+
+
 def test_a_reload_before_the_start_ends_nothing(site: Site, tmp_path: Path) -> None:
     """As systemctl reload right after systemctl start."""
     jobs = _jobs(tmp_path, site, "a")

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ def test_long_targets_are_told_apart() -> None:
     targets = (*targets, target(other))
     view = JobView(name="job", path=Path("job.toml"), folder=Path("job"), targets=targets)
     text = status_text([view], 0.0, 100)
+    twice = tuple(target("http://h/" + "q/v?a=1" * n + "x" * 40) for n in (1, 2))
+    shown = status_text([replace(view, targets=twice)], 0.0, 100).splitlines()
+    assert len({line.split()[0] for line in shown[2:4]}) == 2
     assert [f"…{name}…" in text for name in ("7", "8", "78", "9")] == [True, True, True, False]
 
 

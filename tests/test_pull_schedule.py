@@ -136,6 +136,14 @@ def test_a_small_step_back_brings_no_moment_twice(by_s: float, again: bool) -> N
     assert (begun_anew.next_at("job") == 7200.0) != again
 
 
+def test_a_clock_put_back_after_a_long_time_silences_nothing() -> None:
+    """The loop was begun anew, its job was last pulled hours ago."""
+    timing = replace(EVERY, catch_up=False)
+    table = _table(timing, last_s=0.0, now_s=7230.0)
+    table.set_back(3630.0, 3600.0)
+    assert table.next_at("job") == 3690.0
+
+
 @pytest.mark.parametrize(
     ("timing", "said"),
     [

@@ -119,6 +119,17 @@ def test_who_asks_in_another_manner_asks_in_full(
     assert job.outcomes() == ["changed", "unchanged", "unchanged"]
 
 
+def test_a_file_of_headers_is_a_part_of_the_manner(site: Site, tmp_path: Path) -> None:
+    """But for what may be secret in it."""
+    site.page("/a", Reply({"a": 1}, headers={"ETag": '"1"'}))
+    job = _job(tmp_path, site, '[request]\nheader = ["@headers"]\n')
+    for text in ("Accept-Language: de", "Accept-Language: fr", "Accept-Language: fr\nX-Key: a",
+                 "Accept-Language: fr\nX-Key: b"):  # fmt: skip
+        (tmp_path / "headers").write_text(text)
+        assert job.pull() == 0
+    assert _sent(site) == [None, None, None, '"1"']
+
+
 def test_a_credential_that_rotates_changes_nothing(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from crawler.cli.job_options import JobRequests
 from crawler.durations import duration_text
 from crawler.pull.asking import TARGET, Asking
 from crawler.pull.channels import channels_of
-from crawler.pull.job import PullJob
+from crawler.pull.job import PLAIN_HEADERS, PullJob
 from crawler.pull.job_file import JobFile
 from crawler.pull.state import State, TargetState
 from crawler.pull.triggers import trigger_of
@@ -24,10 +24,6 @@ from crawler.urls import MASK, InvalidUrl, mask, wire_url
 _SHOWN: Final = 10
 _MOMENTS: Final = 3
 _SECRET_KEYS: Final = frozenset(("user", "bearer", "cookie", "proxy", "data", "json"))
-_PLAIN_NAMES: Final = re.compile(
-    r"(?i)accept(-.+)?|content-.+|user-agent|cache-control|prefer|range|origin|referer|from|if-.+"
-)
-"""Headers whose values are no secrets; any other may be one."""
 _REFERENCE: Final = re.compile(r"\$\{[^{}]+\}|file:\S+")
 
 
@@ -115,7 +111,7 @@ def _safe(key: str, value: object) -> str:
 
 def _safe_header(name: str, value: str) -> str:
     """Show a header's value where it is no secret, or names one."""
-    known = _PLAIN_NAMES.fullmatch(name.strip()) or _is_reference(value)
+    known = PLAIN_HEADERS.fullmatch(name.strip()) or _is_reference(value)
     return value if known else MASK
 
 

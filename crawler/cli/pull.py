@@ -191,7 +191,7 @@ def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
     run, warn = pulled.committed.run, _warner(job)
     broken = broken_limits(job, job.store.folder / LOG_NAME, pulled.committed)
     found = [*broken, *findings(job, state, pulled.committed)]
-    note(job, state, found, run.id, run.ended, asked=not run.cut)
+    note(job, state, found, run.id, run.ended, made=True)
     deliver(job, state, time.time(), warn)
     if job.textfile is not None or job.otlp is not None:
         _export(job, view_of(job, state, next_at=next_at_of(job, run.started)))
@@ -248,7 +248,7 @@ def _note_failure(job: PullJob, words: str) -> None:
             note_failure(state, words, now_s)
             message = f"it could not be pulled: {words}"
             found = [Finding("pull", job.name, firing=True, message=message)]
-            note(job, state, found, "", now_s, asked=False)
+            note(job, state, found, "", now_s, made=False)
             deliver(job, state, now_s, _warner(job))
     except (CrawlError, OSError):
         return  # the error itself may be that the state cannot be used

@@ -118,12 +118,12 @@ def _unchanged(target: TargetState, subject: str, limit_s: float) -> Finding:
 
 
 def note(
-    job: PullJob, state: State, found: Sequence[Finding], run: str, at_s: float, *, asked: bool
+    job: PullJob, state: State, found: Sequence[Finding], run: str, at_s: float, *, made: bool
 ) -> int:
     """Note what begins and what ends, and what is to be told of it; give how many begin.
 
-    With ``asked`` all of the job's targets were asked: what fires for another, or by a rule that is
-    the job's no more, is over.
+    With ``made`` the pull was: what fires for a target, or by a rule, that is the job's no more is
+    over.
     """
     begun = 0
     with state.writing():
@@ -139,7 +139,7 @@ def note(
                 _tell(job, state, each, run, at_s, since)
                 _end(state, each.rule, each.subject)
                 del firing[each.rule, each.subject]
-        if asked:
+        if made:
             known = {(each.rule, each.subject) for each in found}
             gone = state.dropped()
             there = {subject_of(each) for each in state.targets() if each.id not in gone}

@@ -26,10 +26,12 @@ from crawler.urls import InvalidUrl, mask, wire_url
 TARGET: Final = "target"
 """The carried column that names a record's target."""
 CONDITIONAL: Final = "conditional"
-"""The carried column that says of a request whether it had validators (``YES``: only such a one may
-bring a 304), or was one of its own, that no later one is like (``NEVER``)."""
+"""The carried column that says whether a request had validators (``YES``: only such a one may bring
+a 304), or is one that no later one need be like (``NEVER``, and ``PART`` of one with a Range: only
+such a one may bring a 206)."""
 YES: Final = "yes"
 NEVER: Final = "never"
+PART: Final = "part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Asking:
             headers = (*headers, *_validators(known))
             fields[CONDITIONAL] = YES
         elif self._is_of_its_own(target):
-            fields[CONDITIONAL] = NEVER
+            fields[CONDITIONAL] = PART if self._has_range(target) else NEVER
         return target._replace(url=url, headers=headers or None, fields=fields)
 
     def _url(self, text: str, known: TargetState | None, moments: Mapping[str, datetime]) -> str:
@@ -100,7 +102,12 @@ class Asking:
     def _is_of_its_own(self, target: Target) -> bool:
         """Whether a request has headers of its row or a body: the next one may have others."""
         bodies = (target.body, self.settings.body)
-        return bool(target.headers) or any(body is not None for body in bodies)
+        has_body = any(body is not None for body in bodies)
+        return bool(target.headers) or has_body or self._has_range(target)
+
+    def _has_range(self, target: Target) -> bool:
+        sent = (*self.settings.headers, *(target.headers or ()))
+        return any(name.lower() == "range" for name, _ in sent)
 
     def _is_due_in_full(self, known: TargetState) -> bool:
         age_s = self.now_s - (known.full_at or 0.0)

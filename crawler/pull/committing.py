@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crawler.bodies.rows import SavedBody
-from crawler.pull.asking import CONDITIONAL, NEVER, TARGET
+from crawler.pull.asking import CONDITIONAL, NEVER, PART, TARGET
 from crawler.pull.content import Content, read_content, read_version
 from crawler.pull.cursors import Cursors, furthest
 from crawler.pull.diffs import Diff, diff_of
@@ -72,10 +72,13 @@ class Commit:
         self._failed = 0
         self._dropped: Set[int] = frozenset()
 
-    def commit(self, recorded: Recorded, ended_s: float, *, cut: bool) -> Committed | None:
+    def commit(
+        self, recorded: Recorded, ended_s: float, *, cut: bool, whole: bool = True
+    ) -> Committed | None:
         """Take a run in; None where that was done before. Raises ``LogError``, ``StateError``.
 
-        ``cut`` tells one that may not have asked all of the job's targets.
+        ``cut`` tells one that may not have come to all of its targets; ``whole`` whether these were
+        all of the job's.
         """
         run = recorded.run
         if self._state.has_run(run):
@@ -93,7 +96,7 @@ class Commit:
                 cut,
             )  # fmt: skip
             self._state.add(row)
-            if not cut:
+            if whole and not cut:
                 self._state.drop_others(run)
             self._prune()
         self._follow(recorded)
@@ -224,7 +227,7 @@ class Commit:
             trusted = False
             name = "Last-Modified" if found.etag is None else "ETag"
             self._warn(f"{now.key}: one {name} for two bodies: it is asked in full from now on")
-        own = record.fields.get(CONDITIONAL) == NEVER
+        own = record.fields.get(CONDITIONAL) in (NEVER, PART)
         return now._replace(
             asked=record.url, asked_with=None if own else self._job.manner, etag=found.etag,
             last_modified=found.last_modified, trusted=trusted, full_at=moment_of(record),

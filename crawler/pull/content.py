@@ -89,11 +89,13 @@ def _says_json(content_type: str | None) -> bool:
 
 
 def _are_lines(data: bytes) -> bool:
-    """Whether each line is JSON: then what came before was so as well, of one line."""
+    """Whether each of several lines is JSON: what came before was so as well, of one line."""
+    lines = [line for line in data.splitlines() if line.strip()]
+    if len(lines) < 2 or not all(map(_START.match, lines)):
+        return False
     try:
-        for line in data.splitlines():
-            if line.strip():
-                read_json(line)
+        for line in lines:
+            read_json(line)
     except (ValueError, RecursionError):
         return False
     return True

@@ -24,6 +24,10 @@ from crawler.thresholds import Threshold, parse_thresholds
 VersionForm = Literal["files", "jsonl", "parquet"]
 DiffForm = Literal["unified", "json", "none"]
 
+PLAIN_HEADERS: Final = re.compile(
+    r"(?i)accept(-.+)?|content-.+|user-agent|cache-control|prefer|range|origin|from|if-.+"
+)
+"""Headers whose values are no secrets; any other may be one."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DAY_S: Final = 86_400.0
 _LONGEST_S: Final = 3652 * _DAY_S
@@ -110,7 +114,6 @@ class PullJob:
     textfile: Path | None
     otlp: str | None
     manner: str = ""
-    asks_for_parts: bool = False
     expects_statuses: bool = False
 
 
@@ -144,19 +147,31 @@ def _job(file: JobFile) -> PullJob:
         otlp=metrics.get("otlp"),
         manner=_manner(file),
         expects_statuses="expect-status" in file.table("replies"),
-        asks_for_parts=any(
-            text.lower().startswith("range:") for text in file.table("request").get("header", ())
-        ),
     )
 
 
 def _manner(file: JobFile) -> str:
     """Tell one way to ask and compare from another. A credential that rotates changes nothing."""
+    texts = file.table("request").get("header", ())
+    files = [text.removeprefix("@") for text in texts if text.startswith("@")]
     told = [
+        *(_headers_of(file.path.parent / name) for name in files),
         *(sorted(file.table(name).items()) for name in ("request", "replies")),
         file.table("store").get("ignore"),
     ]
     return sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _headers_of(path: Path) -> list[str]:
+    """Give the lines of a file of headers, of those that may be secret the names."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError:  # the pull will say so
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return [
+        name + (value if PLAIN_HEADERS.fullmatch(name.strip()) else "") for name, _, value in pairs
+    ]
 
 
 def _timing(top: Table) -> Timing:

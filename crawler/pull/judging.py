@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from crawler.bodies.rows import SavedBody
-from crawler.pull.asking import CONDITIONAL, YES
+from crawler.pull.asking import CONDITIONAL, PART, YES
 from crawler.pull.content import Content, fault_of, read_content
 from crawler.pull.job import PullJob
 from crawler.pull.state import TargetState
@@ -36,7 +36,8 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJ
     if record.status is not None and 300 <= record.status < 400 and not job.expects_statuses:
         words = f"HTTP {record.status}: a redirect that was not followed is no data"
         return Judged(FAILED, "unexpected", words)
-    if record.status == _PARTIAL and not (job.asks_for_parts or job.expects_statuses):
+    is_part = record.status == _PARTIAL and record.fields.get(CONDITIONAL) != PART
+    if is_part and not job.expects_statuses:
         return Judged(FAILED, "unexpected", "HTTP 206: a part came, and all was asked for")
     plan = job.store
     if body is None:

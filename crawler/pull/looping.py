@@ -65,29 +65,20 @@ def job_files(places: Sequence[Path]) -> list[Path]:
 
 def check_apart(jobs: Sequence[PullJob]) -> None:
     """Raise ``UsageError`` where two jobs have one name, or keep their data in one folder."""
-    for what, value_of in (
-        ("name", _name),
-        ("[store] dir", _folder),
-        ("[metrics] textfile", _textfile),
-    ):
-        seen: dict[str, PullJob] = {}
-        for job in jobs:
-            value = value_of(job)
-            other = job if value is None else seen.setdefault(value, job)
+    seen: dict[tuple[str, str], PullJob] = {}
+    for job in jobs:
+        for what, value in _places(job).items():
+            other = seen.setdefault((what, value), job)
             if other is not job:
                 raise UsageError(f"{other.path} and {job.path} have the same {what}; change one")
 
 
-def _name(job: PullJob) -> str:
-    return job.name
-
-
-def _folder(job: PullJob) -> str:
-    return str(job.store.folder.resolve())
-
-
-def _textfile(job: PullJob) -> str | None:
-    return None if job.textfile is None else str(job.textfile.resolve())
+def _places(job: PullJob) -> dict[str, str]:
+    """Give what no two jobs may share."""
+    places = {"name": job.name, "[store] dir": str(job.store.folder.resolve())}
+    if job.textfile is not None:
+        places["[metrics] textfile"] = str(job.textfile.resolve())
+    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +294,17 @@ class Loop:
     ) -> dict[Path, LoadedJob]:
         """Choose for each file its job as it is now, else as it was; ``errors`` tells why not.
 
-        Of two that would be one job, the one that was there first is taken.
+        Of two that would be one job, the one that was that job before is taken.
         """
         chosen = dict[Path, LoadedJob]()
-        for path in sorted(files, key=lambda path: path not in self._jobs):
+
+        def newness(path: Path) -> int:
+            old = self._jobs.get(path)
+            if old is None:
+                return 2
+            return int(_places(fresh.get(path, old).job) != _places(old.job))
+
+        for path in sorted(files, key=newness):
             for loaded in filter(None, (fresh.get(path), self._jobs.get(path))):
                 try:
                     check_apart([*(each.job for each in chosen.values()), loaded.job])

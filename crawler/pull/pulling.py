@@ -153,8 +153,9 @@ class Pull:
                 crawling.finish()
         commit = Commit(self.job, state, workshop, warn=self.warn)
         recorded = Recorded(crawling.run, log, spool / _BODIES, offset)
-        cut = crawling.stopped or not self.requests.whole
-        committed = commit.commit(recorded, time.time(), cut=cut)
+        committed = commit.commit(
+            recorded, time.time(), cut=crawling.stopped, whole=self.requests.whole
+        )
         assert committed is not None, "a run's id is its own"
         shutil.rmtree(spool, ignore_errors=True)
         return committed
@@ -177,8 +178,10 @@ def note_failure(state: State, words: str, now_s: float) -> None:
 
 def _note_killed(state: State, begun_s: float | None) -> None:
     """Note a pull that was killed before its first record, unless it is one that is there."""
-    newest = state.runs(most=1)
-    if begun_s is not None and (not newest or newest[0].started < begun_s):
+    if begun_s is None:
+        return
+    told = state.rows("SELECT 1 FROM run WHERE started >= ? AND error IS NULL LIMIT 1", begun_s)
+    if not told:
         state.add(RunState(_run_id(begun_s), begun_s, begun_s, 0, 0, 0, None, cut=True))
 
 

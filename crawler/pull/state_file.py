@@ -98,17 +98,18 @@ def _copy(path: Path, folder: Path) -> None:
     """Copy a state's files as they were at one moment: again, if they were written to meanwhile."""
     sources = [path, path.with_name(f"{path.name}-wal")]
     for _ in range(_COPIES):
+        # Stamps are as fine as the kernel's clock ticks: a pause tells one write from the next.
         before = [stamp_of(source) for source in sources]
+        time.sleep(_QUIET_S)
+        if before != [stamp_of(source) for source in sources]:
+            continue
         for source in sources:
             target = folder / source.name
             target.unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(source, target)
-        # Stamps are as fine as the kernel's clock ticks: what is older than some was not touched.
-        newest_s = max(stamp[1] for stamp in before if stamp is not None) / 1e9
-        if before == [stamp_of(source) for source in sources] and time.time() - newest_s > _QUIET_S:
+        if before == [stamp_of(source) for source in sources]:
             return
-        time.sleep(_QUIET_S)
     raise StateError(f"{path}: it is being written to all the time; look again")
 
 

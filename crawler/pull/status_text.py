@@ -73,6 +73,8 @@ def _apart(names: Sequence[str]) -> list[str]:
     head = head[: head.rfind("/") + 1]
     rests = [name[len(head) :] for name in names]
     tail = _beginning([rest[::-1] for rest in rests])[::-1]
+    if tail in rests:  # one is all that the others end with
+        tail = ""
     ending = "…" if tail else ""
     return [f"…{rest.removesuffix(tail)}{ending}" for rest in rests]
 

@@ -53,7 +53,9 @@ class Timetable(Generic[Key]):
                 'there is no schedule; give schedule = "*/15 * * * *" or every = "15m"'
             )
         slot_s = _first(trigger, timing, last_s, now_s)
-        entry = _Entry(timing, trigger, slot_s, slot_s + self._draw(timing.jitter_s), last_s)
+        entry = _Entry(timing, trigger, slot_s, slot_s + self._draw(timing.jitter_s))
+        if last_s is not None and trigger.following(last_s, last_s) == slot_s:
+            entry.served_s = last_s
         entry.running = known is not None and known.running
         self._entries[key] = entry
 

@@ -271,12 +271,12 @@ def _with_sunday_as_0(schedule: str) -> str:
 
 
 def _days(item: str) -> str:
-    """Write the days of an item out, where the seventh is among them."""
+    """Write the days of an item out, where a seventh is meant."""
     match = re.fullmatch(r"(\d)(?:-(\d))?(?:/(\d+))?", item)
-    if match is None:
+    if match is None or "7" not in item.partition("/")[0]:
         return item
     days = range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
-    return ",".join(str(day % 7) for day in days) if 7 in days else item
+    return ",".join(str(day % 7) for day in days)
 
 
 def _dns_name(name: str) -> str:

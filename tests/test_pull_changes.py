@@ -627,7 +627,10 @@ def test_a_line_of_json_is_a_text_when_it_is_compared_anew(site: Site, tmp_path:
     job.pull()
     job.write(job.path.read_text() + '[request]\nheader = ["X: 1"]\n')
     job.pull()
-    assert job.outcomes() == ["changed", "unchanged"]
+    for kind in ("application/json", "text/plain", "application/x-ndjson"):
+        site.page("/prices", Reply(b'{"a": 1}\n', headers={"Content-Type": kind}))
+        job.pull()
+    assert job.outcomes() == ["changed", *["unchanged"] * 4]
 
 
 @pytest.mark.parametrize("body", [b"503", b"null", b'"error"', b"1\n2\n", b"<html>login"])

@@ -643,6 +643,26 @@ def test_alerts_of_pages_that_are_not_come_to_stand(site: Site, tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_pages_of_a_target_put_back_end_where_they_end_now(site: Site, tmp_path: Path) -> None:
+    """It had more when it was taken out: they leave latest/."""
+    job = PulledJob(
+        tmp_path,
+        f'[targets]\nlist = ["{site.url}/a"]\n[replies]\npaginate = "link-header"\n',
+    )
+    good = job.path.read_text()
+    site.page("/b", Reply({"b": 1}))
+    site.page("/c", Reply({"c": 1}))
+    site.page("/a", Reply({"a": 1}, headers={"Link": '</b>; rel="next"'}))
+    job.pull()
+    assert len(job.latest()) == 2
+    job.write(good.replace("/a", "/c"))
+    job.pull()
+    job.write(good)
+    site.page("/a", Reply({"a": 1}))
+    job.pull()
+    assert sorted(map(json.loads, job.latest().values()), key=str) == [{"a": 1}, {"c": 1}]
+
+
 def test_a_page_that_never_came_is_shown_as_failing(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -819,6 +839,15 @@ def test_looking_needs_no_right_to_write(site: Site, tmp_path: Path) -> None:
         )
         assert done.returncode == 2
         assert "cannot read the state" in done.stdout
+        other = _job(folder, site, name="other")
+        other.pull()
+        done = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER_USER.replace("--status", "--history"), name],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "cannot read the state" in done.stderr
+        assert "other: run" in done.stdout
         job.folder.chmod(0o755)
 
 

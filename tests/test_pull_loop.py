@@ -240,6 +240,10 @@ def test_a_new_file_with_a_name_that_is_taken_bars_no_other(site: Site, tmp_path
         assert "the same name; change one; the job waits" in loop.said()
         assert not any("by=a" in each.path for each in site.asked)
         assert loop.end() == 0
+    with _running("--loop", tmp_path / "jobs", log=tmp_path / "anew") as loop:
+        loop.until(lambda: "have the same name; change one; the job waits" in loop.said())
+        loop.until(lambda: len([each for each in site.asked if "by=" in each.path]) > 3)
+        assert loop.end() == 0
 
 
 def test_a_job_renamed_to_another_s_name_takes_nothing_over(site: Site, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from crawler.pull.job_file import read_job_file
 from crawler.pull.job_lock import running_since
 from crawler.pull.looping import job_files
 from crawler.pull.overview import JobView, overview
-from crawler.pull.state import State
+from crawler.pull.state import RunState, State
 from crawler.pull.timetable import Timetable
 from crawler.pull.triggers import trigger_of
 
@@ -90,12 +90,13 @@ def show_history(options: PullOptions) -> int:
     found = {}
     jobs, code = _readable(options)
     for job in jobs:
-        state = State.reading(job.store.folder)
-        runs = []
-        if state is not None:
-            with state:
-                runs = state.runs(since=options.since_s)
-        found[job.name] = runs
+        try:
+            found[job.name] = _runs(job, options.since_s)
+        except CrawlError as exc:
+            if len(jobs) == 1:
+                raise
+            print(f"crawl: error: {job.path}: {exc}", file=sys.stderr, flush=True)
+            code = exc.exit_code
     if options.json:
         plain = {name: [run_value(run) for run in runs] for name, runs in found.items()}
         print(json.dumps(plain, indent=1, ensure_ascii=False))
@@ -104,6 +105,14 @@ def show_history(options: PullOptions) -> int:
         texts = [history_text(name, runs, since_s, width) for name, runs in found.items()]
         print("\n".join(texts), end="")
     return code
+
+
+def _runs(job: PullJob, since_s: float) -> list[RunState]:
+    state = State.reading(job.store.folder)
+    if state is None:
+        return []
+    with state:
+        return state.runs(since=since_s)
 
 
 def _width() -> int:

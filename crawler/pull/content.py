@@ -127,6 +127,7 @@ def fault_of(content: Content, body: SavedBody, before: str | None, *, allow_emp
     kind = (body.content_type or "no Content-Type").partition(";")[0].strip()
     if _says_json(body.content_type):
         return f"the Content-Type says JSON and the body is none: {content.why}"
-    if before == "json" and not _are_lines(content.data):
+    are_lines = not _may_be_json(body.content_type) or _are_lines(content.data)
+    if before == "json" and not are_lines:
         return f"JSON was expected, as in the version before, and {kind} came"
     return ""

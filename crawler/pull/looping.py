@@ -65,12 +65,19 @@ def job_files(places: Sequence[Path]) -> list[Path]:
 
 def check_apart(jobs: Sequence[PullJob]) -> None:
     """Raise ``UsageError`` where two jobs have one name, or keep their data in one folder."""
-    seen: dict[tuple[str, str], PullJob] = {}
+    claimed: dict[tuple[str, str], PullJob] = {}
     for job in jobs:
-        for what, value in _places(job).items():
-            other = seen.setdefault((what, value), job)
-            if other is not job:
-                raise UsageError(f"{other.path} and {job.path} have the same {what}; change one")
+        _claim(claimed, job)
+
+
+def _claim(claimed: dict[tuple[str, str], PullJob], job: PullJob) -> None:
+    """Note a job's places as its own; raises ``UsageError`` where one is another's."""
+    places = _places(job).items()
+    for what, value in places:
+        if (what, value) in claimed:
+            other = claimed[what, value]
+            raise UsageError(f"{other.path} and {job.path} have the same {what}; change one")
+    claimed |= dict.fromkeys(places, job)
 
 
 def _places(job: PullJob) -> dict[str, str]:
@@ -126,7 +133,9 @@ class Loop:
         One of a folder waits until it is mended and read anew, and keeps no other back.
         """
         named = {place.absolute() for place in self._places if not place.is_dir()}
-        jobs, errors = self._readable(job_files(self._places))
+        files = job_files(self._places)
+        fresh, errors = self._readable(files)
+        jobs = self._chosen(files, fresh, errors)
         for path, error in errors.items():
             if path in named or not jobs:
                 raise error
@@ -296,7 +305,7 @@ class Loop:
 
         Of two that would be one job, the one that was that job before is taken.
         """
-        chosen = dict[Path, LoadedJob]()
+        chosen, claimed = dict[Path, LoadedJob](), dict[tuple[str, str], PullJob]()
 
         def newness(path: Path) -> int:
             old = self._jobs.get(path)
@@ -307,7 +316,7 @@ class Loop:
         for path in sorted(files, key=newness):
             for loaded in filter(None, (fresh.get(path), self._jobs.get(path))):
                 try:
-                    check_apart([*(each.job for each in chosen.values()), loaded.job])
+                    _claim(claimed, loaded.job)
                 except UsageError as exc:
                     errors.setdefault(path, exc)
                 else:
@@ -316,8 +325,7 @@ class Loop:
         return {path: chosen[path] for path in files if path in chosen}
 
     def _take(self, jobs: Mapping[Path, LoadedJob]) -> None:
-        """Take up jobs in place of those before; raises ``UsageError``, and changes nothing."""
-        check_apart([loaded.job for loaded in jobs.values()])
+        """Take up jobs in place of those before."""
         now_s = time.time()
         for path, loaded in jobs.items():
             last_s = _last_begun_s(loaded.job)

@@ -273,7 +273,8 @@ class State:
     def pages_beyond(self, key: str, page: int) -> list[TargetState]:
         """Give a target's pages behind ``page`` that were there before."""
         found = self.rows(
-            f"SELECT {_TARGET_COLUMNS} FROM target WHERE key = ? AND page > ? AND NOT dropped",
+            f"SELECT {_TARGET_COLUMNS} FROM target "
+            "WHERE key = ? AND page > ? AND (NOT dropped OR digest IS NOT NULL)",
             key,
             page,
         )

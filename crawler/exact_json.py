@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any, Final
 from uuid import uuid4
@@ -23,6 +22,8 @@ _MOST_DIGITS: Final = 4000
 """Digits of a whole number that ``int`` is asked to read (it refuses over 4,300)."""
 _FURTHEST: Final = 1000
 _SHOWN: Final = 40
+_LONGEST: Final = 100
+"""Digits before the point from which a number is written with an exponent."""
 _MARK: Final = uuid4().hex
 
 
@@ -40,18 +41,17 @@ def number(text: str) -> float | Decimal:
     return exact.normalize(Context(prec=len(text)))  # 1.10 and 1.1 are one value
 
 
-def read_json(data: bytes, *, decimal: Callable[[str], Any] = number) -> Any:  # noqa: ANN401
+def read_json(data: bytes) -> Any:  # noqa: ANN401
     """Read a JSON text in UTF-8; a byte order mark before it is left out (RFC 8259, section 8.1).
 
-    ``decimal`` makes values of numbers with a fraction or an exponent. Raises ``ValueError`` for
-    what is no JSON, ``RecursionError`` for what is nested too deeply.
+    Raises ``ValueError`` for what is no JSON, ``RecursionError`` for what is nested too deeply.
     """
     data = data.removeprefix(_BOM)
     if not _LONG_NUMBER.search(data):
         return decode_row(data)
     try:
         value = json.loads(
-            data.decode("utf-8"), parse_int=_whole, parse_float=decimal, parse_constant=_refused
+            data.decode("utf-8"), parse_int=_whole, parse_float=number, parse_constant=_refused
         )
     except ArithmeticError as exc:  # an exponent beyond Decimal's
         raise ValueError(f"no number that can be read: {exc}") from None
@@ -86,5 +86,6 @@ def write_json(
 def _marked(value: object) -> str:
     """Have a Decimal written as a text that is told from all others, to be freed of its quotes."""
     if isinstance(value, Decimal):
-        return f"{_MARK}{value}"
+        plain = 0 <= value.adjusted() < _LONGEST
+        return f"{_MARK}{value:f}" if plain else f"{_MARK}{value}"
     raise TypeError(f"{type(value).__name__} is no JSON")

@@ -63,7 +63,19 @@ class _Functions(Functions):
 
     @signature({"types": []})
     def _func_to_number(self, arg: Any) -> Any:  # noqa: ANN401
-        return arg if isinstance(arg, Decimal) else super()._func_to_number(arg)  # type: ignore[misc] # not in its stubs
+        if isinstance(arg, Decimal):
+            return arg
+        value = super()._func_to_number(arg)  # type: ignore[misc] # not in its stubs
+        is_cut = isinstance(value, float) and isinstance(arg, str) and isfinite(value)
+        return number(arg) if is_cut else value
+
+    @signature({"types": ["array-number"]})
+    def _func_sum(self, arg: Any) -> Any:  # noqa: ANN401
+        return sum(map(float, arg)) if any(isinstance(each, Decimal) for each in arg) else sum(arg)
+
+    @signature({"types": ["array-number"]})
+    def _func_avg(self, arg: Any) -> Any:  # noqa: ANN401
+        return self._func_sum(arg) / len(arg) if arg else None
 
     @signature({"types": []})
     def _func_to_string(self, arg: Any) -> str:  # noqa: ANN401
@@ -144,7 +156,7 @@ class Selector:
     def keep(self, record: Record, kept: Kept) -> Record:
         """Add the fields; the reply is only looked at."""
         try:
-            reply = read_json(kept.body.read(), decimal=_decimal)
+            reply = read_json(kept.body.read())
         except (ValueError, RecursionError):
             found = dict.fromkeys((name for name, _ in self._select), _NOTHING)
         else:
@@ -159,12 +171,6 @@ class Selector:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _decimal(text: str) -> float | Decimal:
-    """Read a decimal so that sums of them can be told: jmespath adds floats only."""
-    value = float(text)
-    return value if isfinite(value) else number(text)
 
 
 def search(expression: Any, reply: Any) -> Any:  # noqa: ANN401

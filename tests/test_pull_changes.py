@@ -509,14 +509,26 @@ def test_a_json_patch_holds_long_numbers(site: Site, tmp_path: Path) -> None:
     assert '"value": 0.12345678901234567892' in job.diffs()[0]
 
 
-@pytest.mark.parametrize("number", [f"{BIG_B}", "1732700000.123456789"], ids=["whole", "decimal"])
-def test_a_cursor_keeps_its_digits(site: Site, tmp_path: Path, number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "expression"),
+    [
+        (f"{BIG_B}", "max(items[*].id)"),
+        ("1732700000.123456789", "max(items[*].id)"),
+        ('"1732700000.9999999999"', "max(items[*].to_number(id))"),
+        ("1732700000.123456789012", "to_number(to_string(items[1].id))"),
+        (f"{BIG_B}.0", "max(items[*].id)"),
+    ],
+    ids=["whole", "decimal", "text", "there and back", "with a point"],
+)
+def test_a_cursor_keeps_its_digits(
+    site: Site, tmp_path: Path, number: str, expression: str
+) -> None:
     """A number that was cut would skip what lies between."""
     body = b'{"items": [{"id": 7}, {"id": %s}, {"id": 1.5}]}' % number.encode()
     site.page("/prices", Reply(body, headers={"Content-Type": "application/json"}))
-    job = _job(tmp_path, site, '[cursor]\nfrom = "max(items[*].id)"\nparam = "since"')
+    job = _job(tmp_path, site, f'[cursor]\nfrom = "{expression}"\nparam = "since"')
     assert [job.pull(), job.pull()] == [0, 0]
-    assert site.asked[1].path == f"/prices?since={number}"
+    assert site.asked[1].path == f"/prices?since={number.strip(chr(34)).removesuffix('.0')}"
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,13 @@ def test_values_of_json_replies_are_in_the_records(engine) -> None:
         ("id", "123456789012345678901234567890"),
         ("max([id, `1`])", "123456789012345678901234567890"),
         ("huge", "1E+400"),
+        ("avg(parts)", "0.375"),
+        ("sum(none)", ""),
         ("sum(parts)", "0.75"),
     ],
 )
 def test_numbers_of_many_digits(expression: str, found: str) -> None:
-    """Whole numbers keep their digits; decimals are added as doubles."""
+    """All keep their digits; long decimals are added as doubles."""
     body = (
         b'{"id": 123456789012345678901234567890, "huge": 1e400,'
         b' "parts": [0.25, 0.500000000000000000000001]}'

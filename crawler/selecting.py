@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
@@ -20,6 +20,7 @@ from crawler.exact_json import number, read_json, write_json
 from crawler.record import Record
 
 _NOTHING: Final = ""
+_SHOWN: Final = 200
 _FUNCTIONS: Final[dict[str, Any]] = getattr(Functions, "FUNCTION_TABLE")  # noqa: B009 - not in its stubs
 _NOT_FOUND: Final = (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError)
 """What jmespath lets out where an expression does not suit a reply: floor() of a NaN, say."""
@@ -89,16 +90,21 @@ class _Interpreter(TreeInterpreter):
         self._own = _Functions()
         super().__init__(jmespath.Options(custom_functions=self._own))
 
-    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        before = self._own.within
-        self._own.within += "projection" in node["type"]
+    def visit_projection(self, node: Any, value: Any) -> Any:  # noqa: ANN401
+        return self._of_many(super().visit_projection, node, value)
+
+    def visit_filter_projection(self, node: Any, value: Any) -> Any:  # noqa: ANN401
+        return self._of_many(super().visit_filter_projection, node, value)
+
+    def visit_value_projection(self, node: Any, value: Any) -> Any:  # noqa: ANN401
+        return self._of_many(super().visit_value_projection, node, value)
+
+    def _of_many(self, visit: Callable[[Any, Any], Any], node: Any, value: Any) -> Any:  # noqa: ANN401
+        self._own.within += 1
         try:
-            return super().visit(node, *args, **kwargs)
+            return visit(node, value)
         finally:
-            self._own.within = before
-
-
-_SHOWN: Final = 200
+            self._own.within -= 1
 
 
 def compiled(expression: str, option: str) -> Any:  # noqa: ANN401 - jmespath's own type
@@ -195,10 +201,10 @@ def search_strictly(expression: Any, reply: Any) -> Any:  # noqa: ANN401
 
 def _found(expression: Any, reply: Any) -> str:  # noqa: ANN401
     """Give what is found as text; a reply must not end the run, so what cannot be is not found."""
+    value = search(expression, reply)
     try:
-        value = search_strictly(expression, reply)
         return _NOTHING if value is None else _text(value)
-    except _NOT_FOUND:
+    except (ValueError, TypeError):  # half a character; an expression, which is no value
         return _NOTHING
 
 

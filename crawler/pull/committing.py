@@ -8,7 +8,7 @@ bodies, and comes to the same files and rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,15 @@ from crawler.pull.cursors import Cursors, furthest
 from crawler.pull.diffs import Diff, diff_of
 from crawler.pull.durable import Workshop
 from crawler.pull.job import PullJob
-from crawler.pull.judging import CHANGED, FAILED, NOT_MODIFIED, UNCHANGED, Judged, judge
+from crawler.pull.judging import (
+    CHANGED,
+    FAILED,
+    NOT_MODIFIED,
+    UNCHANGED,
+    Judged,
+    held_against,
+    judge,
+)
 from crawler.pull.latest import latest_path, slug_of
 from crawler.pull.replies import Recorded, Reply, replies_of
 from crawler.pull.state import Outcome, RunState, State, TargetState, Version
@@ -70,7 +78,7 @@ class Commit:
         self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
         self._touched: list[TargetState] = []
         self._failed = 0
-        self._dropped: Set[int] = frozenset()
+        self._dropped = state.dropped()
 
     def commit(
         self, recorded: Recorded, ended_s: float, *, cut: bool, whole: bool = True
@@ -105,7 +113,6 @@ class Commit:
     def _take_all(self, replies: Any, versions: Versions, ended_s: float) -> float:  # noqa: ANN401
         """Take each reply in; give the moment at which the first was begun."""
         began_s, group = ended_s, None
-        self._dropped = self._state.dropped()
         for reply in replies:
             record = reply[0]
             key = record.fields.get(TARGET, record.url)
@@ -123,11 +130,9 @@ class Commit:
         known = self._known(group.key, page)
         if known.id in self._dropped:
             self._state.drop(known.id, dropped=False)
-        if known.digest is not None and known.asked_with != self._job.manner:
-            known = known._replace(digest=self._digest_now(known))
         judged = judge(record, body, known, self._job)
-        if judged.outcome == CHANGED and judged.content is not None:
-            known, judged = self._compared(known, judged, judged.content)
+        if judged.outcome == CHANGED and known.digest is not None:
+            known, judged = held_against(self._latest(known), known, judged)
         found = None
         if self._cursors is not None and judged.content is not None:
             judged, found = self._with_cursor(judged, self._cursors)
@@ -160,23 +165,6 @@ class Commit:
             return Judged(FAILED, "unexpected", words), None
         return (Judged(UNCHANGED) if found is None else judged), found
 
-    def _compared(
-        self, known: TargetState, judged: Judged, content: Content
-    ) -> tuple[TargetState, Judged]:
-        """Take the same bytes for unchanged, whatever the server calls them now."""
-        if known.digest is None or known.kind == content.kind:
-            return known, judged
-        before = self._latest(known)
-        if before is None or before.data != content.data:
-            return known, judged
-        same = known._replace(kind=content.kind, digest=content.digest)
-        return same, judged._replace(outcome=UNCHANGED)
-
-    def _digest_now(self, known: TargetState) -> str | None:
-        """Give the newest version's digest as the job compares now: ``ignore`` may have changed."""
-        content = self._latest(known)
-        return known.digest if content is None else content.digest
-
     def _known(self, key: str, page: int) -> TargetState:
         known = self._state.target(key, page)
         if known is not None:
@@ -208,7 +196,7 @@ class Commit:
             return now
         return self._changed(known, now, New(
             known.slug, known.key, record.run, at, body, judged.content,
-            self._diff(known, judged.content),
+            self._diff(judged.before, judged.content),
         ), versions)  # fmt: skip
 
     def _changed(
@@ -247,15 +235,14 @@ class Commit:
             last_modified=found.last_modified, trusted=trusted, full_at=moment_of(record),
         )  # fmt: skip
 
-    def _diff(self, known: TargetState, content: Content) -> Diff | None:
-        """Tell what changed since what is in ``latest/``, which this run has not touched yet."""
-        if known.digest is None or self._job.cursor is not None:
+    def _diff(self, before: Content | None, content: Content) -> Diff | None:
+        """Tell what changed since the newest version; a feed's are no versions of one."""
+        if before is None or self._job.cursor is not None:
             return None
-        before = self._latest(known)
-        return None if before is None else diff_of(before, content, self._job.store.diff)
+        return diff_of(before, content, self._job.store.diff)
 
     def _latest(self, known: TargetState) -> Content | None:
-        """Read what is in ``latest/``; None where it is not there."""
+        """Read what is in ``latest/``, which this run has not touched yet; None without it."""
         try:
             data = latest_path(self._workshop.folder, known).read_bytes()
         except OSError:

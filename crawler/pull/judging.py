@@ -19,12 +19,16 @@ FAILED: Final = "failed"
 
 
 class Judged(NamedTuple):
-    """What came of a target; ``content`` is there where a body was data."""
+    """What came of a target; ``content`` is there where a body was data.
+
+    ``before`` is the newest version that it is to be told apart from, if there is one.
+    """
 
     outcome: str
     error: str | None = None
     detail: str | None = None
     content: Content | None = None
+    before: Content | None = None
 
 
 def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJob) -> Judged:
@@ -49,6 +53,23 @@ def judge(record: Record, body: SavedBody | None, known: TargetState, job: PullJ
     if body.status == 204 and content.kind == "empty" and not plan.allow_empty:
         return Judged(UNCHANGED)  # No Content: there is nothing new
     return Judged(UNCHANGED if content.digest == known.digest else CHANGED, content=content)
+
+
+def held_against(
+    before: Content | None, known: TargetState, judged: Judged
+) -> tuple[TargetState, Judged]:
+    """Take for unchanged what is equal to the newest version, ``before``, as the job compares now.
+
+    Its digest may be of another ``ignore``, and the server may call the same bytes by another
+    Content-Type.
+    """
+    content = judged.content
+    if before is None or content is None:
+        return known, judged
+    if before.digest != content.digest and before.data != content.data:
+        return known, judged._replace(before=before)
+    same = known._replace(kind=content.kind, digest=content.digest)
+    return same, judged._replace(outcome=UNCHANGED)
 
 
 def _not_modified(record: Record, known: TargetState) -> Judged:

@@ -24,7 +24,7 @@ from crawler.pull.asking import Asking
 from crawler.pull.committing import Commit
 from crawler.pull.pulling import Pull
 from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
-from crawler.pull.state_file import StateError, _connect_only_reading, _copied
+from crawler.pull.state_file import StateError, _connect_as, _unmoved
 from tests.conftest import command
 from tests.pull_site import PulledJob, Reply, Site, serving
 
@@ -726,7 +726,9 @@ with State.open(Path(sys.argv[1])) as state:
 """
 
 
-@pytest.mark.parametrize("way", [_connect_only_reading, _copied])
+@pytest.mark.parametrize(
+    "way", [lambda path: _connect_as(path, "mode=ro"), _unmoved], ids=["only reading", "unmoved"]
+)
 def test_a_state_is_looked_at_as_it_was_at_one_moment(tmp_path: Path, way: Any) -> None:
     """While it is written to: no half of a transaction, and never that it is damaged."""
     seen, said = set[int](), list[str]()

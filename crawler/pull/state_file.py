@@ -7,12 +7,10 @@ A reader that is newer than the file looks at a copy in memory; so does one that
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from crawler.errors import CrawlError
@@ -20,7 +18,7 @@ from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 
 _BUSY_S: Final = 30.0
 _UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_COPIES: Final = 10
+_LOOKS: Final = 10
 _QUIET_S: Final = 0.1
 _PRIMARY: Final = 0xFF
 """The part of an extended result code that is the code (https://sqlite.org/rescode.html)."""
@@ -49,13 +47,13 @@ def look_at_state(path: Path) -> sqlite3.Connection | None:
     except OSError as exc:
         raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
     with translated(path):
-        for connect in (_connect, _connect_only_reading):
+        for mode in ("rw", "ro"):
             try:
-                return _looking(connect(path), path)
+                return _looking(_connect_as(path, f"mode={mode}"), path)
             except sqlite3.OperationalError as exc:
                 if exc.sqlite_errorcode & _PRIMARY not in _UNWRITABLE:
                     raise
-        return _copied(path)
+        return _unmoved(path)
 
 
 def _looking(opened: sqlite3.Connection, path: Path) -> sqlite3.Connection | None:
@@ -79,37 +77,26 @@ def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
     return memory
 
 
-def _copied(path: Path) -> sqlite3.Connection:
-    """Give a copy of a state beside which nothing may be written, and nothing is.
+def _unmoved(path: Path) -> sqlite3.Connection:
+    """Look at a copy of a state beside which nothing may be written, and nothing is.
 
-    While somebody writes there are files beside it, and it is not come to this.
+    While somebody writes there are files beside it, and it is not come to this; who begins
+    meanwhile is seen by the file's stamp.
     """
-    with TemporaryDirectory() as folder:
+    for _ in range(_LOOKS):
+        before = stamp_of(path)
+        time.sleep(_QUIET_S)  # stamps are as fine as the kernel's clock ticks
         try:
-            _copy(path, Path(folder))
-        except OSError as exc:
-            raise StateError(f"{path}: cannot read the state: {exc.strerror or exc}") from None
-        with contextlib.closing(_connect(Path(folder, path.name))) as copy:
-            _check_ours(copy, path)
-            return _in_memory(copy)
-
-
-def _copy(path: Path, folder: Path) -> None:
-    """Copy a state's files as they were at one moment: again, if they were written to meanwhile."""
-    sources = [path, path.with_name(f"{path.name}-wal")]
-    for _ in range(_COPIES):
-        # Stamps are as fine as the kernel's clock ticks: a pause tells one write from the next.
-        before = [stamp_of(source) for source in sources]
-        time.sleep(_QUIET_S)
-        if before != [stamp_of(source) for source in sources]:
+            with contextlib.closing(_connect_as(path, "immutable=1")) as connection:
+                _check_ours(connection, path)
+                memory = _in_memory(connection)
+        except sqlite3.DatabaseError:
+            if stamp_of(path) == before:
+                raise
             continue
-        for source in sources:
-            target = folder / source.name
-            target.unlink(missing_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(source, target)
-        if before == [stamp_of(source) for source in sources]:
-            return
+        if stamp_of(path) == before:
+            return memory
+        memory.close()
     raise StateError(f"{path}: it is being written to all the time; look again")
 
 
@@ -126,8 +113,9 @@ def _connect(path: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
 
 
-def _connect_only_reading(path: Path) -> sqlite3.Connection:
-    place = f"{path.absolute().as_uri()}?mode=ro"
+def _connect_as(path: Path, query: str) -> sqlite3.Connection:
+    """Connect in a way of https://sqlite.org/uri.html."""
+    place = f"{path.absolute().as_uri()}?{query}"
     return sqlite3.connect(place, uri=True, timeout=_BUSY_S, isolation_level=None)
 
 

@@ -64,7 +64,7 @@ def _options() -> Iterator[tuple[str, str, click.Option]]:
 def _key(name: str, option: click.Option) -> Key:
     shown = option.metavar or "TEXT"
     default = option.default if isinstance(option.default, str | int | float) else shown
-    example = "true" if option.is_flag else f'"{default or shown}"'
+    example = "true" if option.is_flag else f'"{default}"'
     if isinstance(option.type, click.Choice):
         choices = tuple(map(str, option.type.choices))
         return Key(name, "choice", option.help or "", example, choices)
@@ -201,7 +201,6 @@ def _placed(message: str) -> str:
         home = homes.get(match[1])
         return match[0] if home is None else f"[{home}] {match[1]}"
 
-    message = re.sub(r"is neither a verb nor a URL.*", "is no URL; give https://host/path", message)
     message = re.sub(r"'-\w' / ", "", message)
     message = message.replace("give URLs, or a list as in crawl --urls list.txt", _NO_TARGETS)
     return re.sub(r"--([a-z][a-z-]*)", placed, message.rstrip("."))

@@ -62,10 +62,9 @@ def _timing_lines(job: PullJob) -> Iterator[str]:
 def _hints(job: PullJob) -> Iterator[str]:
     """Say what is right and yet hardly meant: alerts that nobody hears of, or that never come."""
     plan = job.alerts
-    rules = plan.failures or plan.thresholds or plan.slower or plan.unchanged_for_s is not None
-    if rules and not channels_of(plan):
+    if plan.rules and not channels_of(plan):
         yield "[alerts]: without command, webhook or smtp they are only shown, not told"
-    if channels_of(plan) and not rules:
+    if channels_of(plan) and not plan.rules:
         yield "[alerts]: without failures, fail-on, slower or unchanged-for, all that is told is"
         yield "  a pull that cannot be made"
 

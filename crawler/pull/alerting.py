@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from crawler.log_blocks import Selection
 from crawler.pull.baseline import BASELINE, RECENT, drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
-from crawler.pull.job import AlertPlan, PullJob
+from crawler.pull.job import PullJob
 from crawler.pull.state import Message, State, TargetState
 from crawler.reading import read_report
 from crawler.verdicts import judge
@@ -29,8 +29,6 @@ OLD_S: Final = 7 * 86_400.0
 """Age beyond which an alert that could not be told is given up, unless it says what still is."""
 MOST_WAITING: Final = 1000
 """Alerts that wait for a channel; of more, the oldest that say what is over are given up."""
-
-
 TELLING_S: Final = 60.0
 """How long a pull tells alerts, one after another, while its job is locked."""
 
@@ -119,19 +117,18 @@ def _unchanged(target: TargetState, subject: str, limit_s: float) -> Finding:
 
 def note(
     job: PullJob, state: State, found: Sequence[Finding], run: str, at_s: float, *, made: bool
-) -> int:
-    """Note what begins and what ends, and what is to be told of it; give how many begin.
+) -> None:
+    """Note what begins and what ends, and what is to be told of it.
 
     With ``made`` the pull was: what fires for a target, or by a rule, that is the job's no more is
     over.
     """
-    begun = 0
     with state.writing():
         firing = {(rule, subject): since for rule, subject, since in _firing(state)}
-        for each in found:
+        over = _gone(job, state, firing.keys(), found) if made else ()
+        for each in (*found, *over):
             since = firing.get((each.rule, each.subject))
             if each.firing and since is None:
-                begun += 1
                 _tell(job, state, each, run, at_s, at_s)
                 state.change("INSERT INTO alert VALUES (?, ?, ?)", each.rule, each.subject, at_s)
                 firing[each.rule, each.subject] = at_s
@@ -139,27 +136,19 @@ def note(
                 _tell(job, state, each, run, at_s, since)
                 _end(state, each.rule, each.subject)
                 del firing[each.rule, each.subject]
-        if made:
-            known = {(each.rule, each.subject) for each in found}
-            gone = state.dropped()
-            there = {subject_of(each) for each in state.targets() if each.id not in gone}
-            rules = _rules_of_targets(job.alerts)
-            for rule, subject in sorted(firing.keys() - known):
-                if rule in rules and subject in there:  # a page that was not come to, say
-                    continue
-                over = Finding(rule, subject, False, f"{rule} of {subject} is watched no more")
-                _tell(job, state, over, run, at_s, firing[rule, subject])
-                _end(state, rule, subject)
-    return begun
 
 
-def _rules_of_targets(plan: AlertPlan) -> set[str]:
-    asked = {
-        "failures": plan.failures > 0,
-        "slower": plan.slower,
-        "unchanged-for": plan.unchanged_for_s is not None,
-    }
-    return {rule for rule, is_asked in asked.items() if is_asked}
+def _gone(
+    job: PullJob, state: State, firing: Iterable[tuple[str, str]], found: Sequence[Finding]
+) -> Iterator[Finding]:
+    """Find that what fires is over where the job has the target, the limit or the rule no more."""
+    known = {(each.rule, each.subject) for each in found}
+    dropped = state.dropped()
+    there = {subject_of(each) for each in state.targets() if each.id not in dropped}
+    for rule, subject in sorted(set(firing) - known):
+        # A target that is there, and nothing was found of: a page that was not come to, say.
+        if rule not in job.alerts.rules or subject not in there:
+            yield Finding(rule, subject, False, f"{rule} of {subject} is watched no more")
 
 
 def _firing(state: State) -> list[tuple[Any, ...]]:

@@ -94,6 +94,17 @@ class AlertPlan:
     sender: str | None = None
     receivers: tuple[str, ...] = ()
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules that the job has."""
+        there = {
+            "failures": self.failures > 0,
+            "fail-on": bool(self.thresholds),
+            "slower": self.slower,
+            "unchanged-for": self.unchanged_for_s is not None,
+        }
+        return tuple(rule for rule, is_there in there.items() if is_there)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullJob:

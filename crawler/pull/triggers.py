@@ -19,6 +19,10 @@ from typing import Any, Final, Protocol
 from crawler.errors import UsageError
 from crawler.pull.job import Timing
 
+_HOURS: Final = 24
+_LOOKED_AT: Final = 30
+"""Moments that are looked at to see how close they are."""
+
 
 class Trigger(Protocol):
     """Tells moments, Unix seconds. The last one was ``slot_s``, None where there was none."""
@@ -26,11 +30,6 @@ class Trigger(Protocol):
     def following(self, slot_s: float | None, now_s: float) -> float:
         """Give the first moment after ``now_s``; ``now_s`` itself where the first is now."""
         ...
-
-
-_HOURS: Final = 24
-_LOOKED_AT: Final = 30
-"""Moments that are looked at to see how close they are."""
 
 
 @dataclass(frozen=True, slots=True)

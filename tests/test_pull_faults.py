@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from crawler.cli import main
+from crawler.pull import versions
 from crawler.pull.asking import Asking
 from crawler.pull.committing import Commit
 from crawler.pull.pulling import Pull
@@ -149,15 +150,10 @@ def _check_versions(job: PulledJob) -> None:
         assert latest == (job.folder / place).read_bytes()
 
 
-def test_what_a_killed_pull_recorded_is_taken_up(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_pull_recorded_is_taken_up(site: Site, tmp_path: Path) -> None:
     """A change that the server showed once is kept, though the pull died before its commit."""
     job = _job(tmp_path, site)
-    with monkeypatch.context() as patch:
-        patch.setattr(Commit, "commit", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "commit", job)
     site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
     assert job.pull() == 0
     assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
@@ -176,21 +172,23 @@ def _pull_raw(job: PulledJob) -> None:
     execute(PullOptions(mode="once", places=(job.path,)))
 
 
-@pytest.mark.parametrize("point", ["_follow", "flush"])
-def test_a_commit_that_is_cut_off_is_made_again(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
-) -> None:
-    """Cut off before the transaction or after it, the next pull comes to the same files."""
-    from crawler.pull import committing, versions
-
-    job = _job(tmp_path, site)
-    job.pull()
-    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
-    with monkeypatch.context() as patch:
-        home: Any = committing.Commit if point == "_follow" else versions._Files
+def _killed_at(home: Any, point: str, job: PulledJob) -> None:
+    """Pull, and be cut off where ``point`` of ``home`` is called."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(home, point, _die)
         with pytest.raises(KeyboardInterrupt):
             _pull_raw(job)
+
+
+@pytest.mark.parametrize(("home", "point"), [(Commit, "_follow"), (versions._Files, "flush")])
+def test_a_commit_that_is_cut_off_is_made_again(
+    site: Site, tmp_path: Path, home: Any, point: str
+) -> None:
+    """Cut off before the transaction or after it, the next pull comes to the same files."""
+    job = _job(tmp_path, site)
+    job.pull()
+    site.page("/a", Reply({"a": 2}, headers={"ETag": '"2"'}))
+    _killed_at(home, point, job)
     assert [json.loads(body)["a"] for body in job.latest().values()] == [1]
     assert job.pull() == 0
     assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
@@ -509,11 +507,9 @@ def test_a_limit_given_twice_is_told_once(site: Site, tmp_path: Path) -> None:
 
 
 def test_what_a_killed_pull_fetched_in_another_manner_is_not_asked_for_by_its_date(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path
 ) -> None:
     """The job was edited between the kill and the next pull: that one asks in full."""
-    from crawler.pull import committing
-
     date = "Fri, 27 Nov 2020 10:00:00 GMT"
 
     def page(_: object, headers: Mapping[str, str]) -> Reply:
@@ -523,28 +519,18 @@ def test_what_a_killed_pull_fetched_in_another_manner_is_not_asked_for_by_its_da
 
     job = _job(tmp_path, site, '[request]\nheader = ["Accept-Language: en"]\n')
     site.pages["/a"] = page
-    with monkeypatch.context() as patch:
-        patch.setattr(committing.Commit, "commit", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "commit", job)
     job.write(job.path.read_text().replace(": en", ": de"))
     assert job.pull() == 0
     assert [json.loads(body)["lang"] for body in job.latest().values()] == ["de"]
 
 
-def test_ignore_edited_after_a_kill_doubles_no_version(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ignore_edited_after_a_kill_doubles_no_version(site: Site, tmp_path: Path) -> None:
     """Killed when the state told of a version and latest/ did not: latest/ follows all the same."""
-    from crawler.pull import committing
-
     job = _job(tmp_path, site, '[store]\nignore = ["$.at"]\n')
     job.pull()
     site.page("/a", Reply({"a": 2, "at": 1}))
-    with monkeypatch.context() as patch:
-        patch.setattr(committing.Commit, "_follow", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "_follow", job)
     job.write(job.path.read_text().replace('["$.at"]', "[]"))
     assert job.pull() == 0
     assert [json.loads(path.read_bytes())["a"] for path in job.versions()] == [1, 2]
@@ -552,26 +538,18 @@ def test_ignore_edited_after_a_kill_doubles_no_version(
 
 
 def test_a_pull_that_was_cut_off_is_told_and_drops_no_target(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The history says so; what it did not ask is shown as before."""
-    from crawler.pull import committing
-
     urls = ", ".join(f'"{site.url}/{name}"' for name in "ab")
     job = PulledJob(tmp_path, f"[targets]\nlist = [{urls}]\n")
     for path in ("/a", "/b"):
         site.page(path, Reply({"a": 1}))
     job.pull()
     job.write(job.path.read_text().replace(urls, f'"{site.url}/a"'))
-    with monkeypatch.context() as patch:
-        patch.setattr(committing.Commit, "commit", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "commit", job)
     job.write(job.path.read_text().replace(f'"{site.url}/a"', urls))
-    with monkeypatch.context() as patch:  # taken up, and nothing after that
-        patch.setattr(Pull, "_pull", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Pull, "_pull", job)
     capsys.readouterr()
     assert job.pull("--history") == 0
     assert capsys.readouterr().out.count("cut off: not all targets") == 1
@@ -684,11 +662,9 @@ def test_a_page_that_never_came_is_shown_as_failing(
 
 
 def test_what_is_put_back_is_shown_although_the_pull_is_cut_off(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It was asked: that counts, whatever was not asked any more."""
-    from crawler.pull import committing
-
     urls = f'"{site.url}/a", "{site.url}/b"'
     job = PulledJob(tmp_path, f"[targets]\nlist = [{urls}]\n")
     for path in ("/a", "/b"):
@@ -698,14 +674,8 @@ def test_what_is_put_back_is_shown_although_the_pull_is_cut_off(
     job.write(whole.replace(urls, f'"{site.url}/a"'))
     job.pull()
     job.write(whole)
-    with monkeypatch.context() as patch:
-        patch.setattr(committing.Commit, "commit", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
-    with monkeypatch.context() as patch:
-        patch.setattr(Pull, "_pull", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "commit", job)
+    _killed_at(Pull, "_pull", job)
     capsys.readouterr()
     job.pull("--status", "--json")
     assert f"{site.url}/b" in capsys.readouterr().out
@@ -767,16 +737,13 @@ def test_limits_count_targets_not_pages(
 
 
 def test_a_pull_killed_before_its_first_record_is_in_the_history(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once, and no other for one that was killed when all was done."""
     job = _job(tmp_path, site)
     job.pull()
     for home, point in ((Commit, "_follow"), (Asking, "requests")):
-        with monkeypatch.context() as patch:
-            patch.setattr(home, point, _die)
-            with pytest.raises(KeyboardInterrupt):
-                _pull_raw(job)
+        _killed_at(home, point, job)
     good = job.path.read_text()
     job.write(good + '[request]\nbearer = "${CRAWL_TEST_UNSET}"\n')
     assert job.pull() == 2
@@ -920,21 +887,14 @@ def test_quiet_is_quiet_where_the_job_allows_failures(
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_is_gone_is_removed_after_a_kill(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_gone_is_removed_after_a_kill(site: Site, tmp_path: Path) -> None:
     """A target that became JSON leaves no older file in latest/, whenever the pull was cut off."""
-    from crawler.pull import committing
-
     job = _job(tmp_path, site)
     site.page("/a", Reply(b"a,b"))
     job.pull()
     site.page("/a", Reply({"a": 1}))
     job.write(job.path.read_text())
-    with monkeypatch.context() as patch:
-        patch.setattr(committing.Commit, "_follow", _die)
-        with pytest.raises(KeyboardInterrupt):
-            _pull_raw(job)
+    _killed_at(Commit, "_follow", job)
     assert job.pull() == 0
     assert [json.loads(body)["a"] for body in job.latest().values()] == [1]
 

@@ -29,7 +29,8 @@ def jobs_page(views: Sequence[JobView], now_s: float) -> str:
     """Give the page of all jobs."""
     count = "1 job" if len(views) == 1 else f"{len(views)} jobs"
     failing = sum(bool(target.failures) for view in views for target in view.targets)
-    told = f"{count}, {failing} targets failing" if failing else f"{count}, no target failing"
+    targets = f"{failing or 'no'} target{'s' * (failing > 1)}"
+    told = f"{count}, {targets} failing"
     faulty = sum(view.error is not None or view.fault is not None for view in views)
     told += f", {faulty} not right" if faulty else ""
     return _page("crawl pull", told, [_job(view, now_s) for view in views], refresh=True)

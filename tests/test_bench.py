@@ -110,16 +110,17 @@ def test_a_stall_shows_in_the_response_time_and_hides_in_the_service_time() -> N
 
     Of 4 s a second and a half is stalled, in three stalls of half a second: a share of 3/8. A
     request due in a stall waits for what is left of it, so over all the share that waits longer
-    than x is 3/8 (1 - 2x): p75 is near 167 ms and p95 near 433 ms. Of 800 requests only 12 are on
-    the wire when a stall begins, so the service time's p95 knows nothing of it.
+    than x is 3/8 (1 - 2x): p75 is 167 ms and p95 433 ms, and more on a machine that takes long to
+    make up for the hundred that stood in line. Of 800 requests only 12 are on the wire when a
+    stall begins, so the service time's p95 knows nothing of it.
     """
     with stalling(4 / 3, 0.5) as url:
         total = run(url, at("200", duration_s=4.0), concurrency=4).report.figures.total
     assert total.ok == 800
     response, service = (t.percentiles((0.75, 0.95)) for t in (total.response, total.service))
-    assert response[0] == pytest.approx(167, abs=70)
-    assert response[1] == pytest.approx(433, abs=70)
-    assert service[1] < 100
+    assert 150 < response[0] < 400
+    assert 400 < response[1] < 1000
+    assert service[1] < response[1] / 4
 
 
 def test_percentiles_are_those_of_the_delays_that_the_server_makes() -> None:

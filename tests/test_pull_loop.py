@@ -65,6 +65,14 @@ def _running(*options: object, log: Path, **environment: str) -> Iterator[Runnin
             loop.process.wait()
 
 
+def _heeds(pid: int, number: int) -> bool:
+    """Whether a process ignores or catches a signal, by the masks that proc(5) describes."""
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return any(int(status[name], 16) >> (number - 1) & 1 for name in ("SigIgn", "SigCgt"))
+
+
 def _jobs(tmp_path: Path, site: Site, *names: str, every: str = "1s") -> dict[str, PulledJob]:
     folder = tmp_path / "jobs"
     folder.mkdir(exist_ok=True)
@@ -263,9 +271,10 @@ def test_a_job_renamed_to_another_s_name_takes_nothing_over(site: Site, tmp_path
 
 
 def test_a_reload_before_the_start_ends_nothing(site: Site, tmp_path: Path) -> None:
-    """As systemctl reload right after systemctl start."""
+    """As systemctl reload right after systemctl start; before Python runs us, nobody can help."""
     jobs = _jobs(tmp_path, site, "a")
     with _running("--loop", jobs["a"].path, log=tmp_path / "out") as loop:
+        loop.until(lambda: _heeds(loop.process.pid, signal.SIGHUP))
         for _ in range(15):
             time.sleep(0.1)
             loop.process.send_signal(signal.SIGHUP)

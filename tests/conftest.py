@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.browser import Browser, chromium
+from tests.warm import Warm
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,12 +27,27 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "crawler", *map(str, arguments)]
 
 
-def crawl(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end and give what it said."""
-    options.setdefault("timeout", 60)
+@functools.cache
+def _warm() -> Warm:
+    warm = Warm(ROOT)
+    atexit.register(warm.close)
+    return warm
+
+
+def crawl(
+    *arguments: object, timeout: float = 60, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end and give what it said.
+
+    It is forked where nothing but a folder or an environment is asked for, else started anew.
+    """
+    if options.keys() <= {"cwd", "env"} and hasattr(os, "pidfd_open"):
+        cwd, env = options.get("cwd") or Path.cwd(), options.get("env") or os.environ
+        return _warm().run(list(map(str, arguments)), cwd, env, timeout)
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, encoding="utf-8", **options
-    )
+        command(*arguments), capture_output=True, text=True, encoding="utf-8", timeout=timeout,
+        **options,
+    )  # fmt: skip
 
 
 def records_of(path: Path) -> list[dict[str, Any]]:

@@ -139,10 +139,10 @@ def test_a_run_killed_half_way_and_resumed_has_each_body_once(demo, tmp_path, na
     count = 600
     listed(tmp_path / "l.txt", [f"{demo}/novel/{n % 90 + 1}?n={n}&delay=5ms" for n in range(count)])
     where = ("--save-bodies", "b") if name == "folder" else ("--bodies", name)
-    arguments = command(
-        "--urls", "l.txt", *where, "--out", "r.log", "--summary", "none", "--concurrency", "16"
-    )
-    running = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    arguments = (
+        "--urls", "l.txt", *where, "--out", "r.log", "--summary", "none", "--concurrency", "16",
+    )  # fmt: skip
+    running = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "r.log"
     while not log.exists() or log.read_bytes().count(b"\n") < 60:
         time.sleep(0.01)
@@ -153,9 +153,7 @@ def test_a_run_killed_half_way_and_resumed_has_each_body_once(demo, tmp_path, na
     running.kill()
     running.communicate()
     time.sleep(0.3)  # its workers hear of it
-    done = subprocess.run(
-        [*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = crawl(*arguments, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_each_once(log, count)
     bodies = list(read_bodies(log if name == "folder" else tmp_path / name))
@@ -189,17 +187,13 @@ def test_the_file_of_an_appender_ends_where_its_blocks_do(tmp_path) -> None:
 def test_a_full_disk_ends_the_run_and_leaves_no_half_body(demo, tmp_path) -> None:
     """Exit 2, the file named; after there is room again ``--resume`` goes on."""
     listed(tmp_path / "l.txt", [f"{demo}/bytes/3000?n={n}" for n in range(200)])
-    arguments = command(
-        "--urls", "l.txt", "--bodies", "b.jsonl", "--out", "r.log", "--summary", "none"
-    )
-    limited = ["bash", "-c", 'ulimit -f 200; exec "$@"', "-", *arguments]
+    arguments = ("--urls", "l.txt", "--bodies", "b.jsonl", "--out", "r.log", "--summary", "none")
+    limited = ["bash", "-c", 'ulimit -f 200; exec "$@"', "-", *command(*arguments)]
     done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "b.jsonl" in done.stderr
     assert "Traceback" not in done.stderr
-    done = subprocess.run(
-        [*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = crawl(*arguments, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [body.seq for body in read_bodies(tmp_path / "b.jsonl")] == list(range(200))
 

@@ -112,11 +112,11 @@ def test_a_run_killed_and_resumed_has_each_page_once(
     """A worker is killed, then the command: no page is lost, none counts twice, nor its body."""
     listed(tmp_path / "l.txt", [f"{demo}/pages?per_page=10&n={n}&delay=2ms" for n in range(12)])
     where = ("--save-bodies", name) if name == "d" else ("--bodies", name)
-    arguments = command(
+    arguments = (
         "--urls", "l.txt", "--paginate", "json:next", *where, "--out", "r.log",
         "--concurrency", "6", "--processes", "2", "--summary", "none", *polite,
     )  # fmt: skip
-    run = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(command(*arguments), cwd=tmp_path, stderr=subprocess.DEVNULL)
     log = tmp_path / "r.log"
     lines_come(log, 40, run)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
@@ -126,9 +126,7 @@ def test_a_run_killed_and_resumed_has_each_page_once(
     run.wait()
     done = None
     while done is None or "another crawl" in done.stderr:  # its workers hear of it soon
-        done = subprocess.run(
-            [*arguments, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        done = crawl(*arguments, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     records = [record._asdict() | dict(record.fields) for record in read_run(log).records()]
     assert pages_of(records) == {n: list(range(1, PAGES + 1)) for n in range(12)}

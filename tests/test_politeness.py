@@ -237,15 +237,15 @@ def test_a_polite_run_goes_on_after_a_kill_of_all(server, tmp_path) -> None:
     """``--resume`` fetches what has no record yet, once."""
     demo, _ = server
     urls = [f"http://h{n % 6}.localhost:{demo.port}/novel/1?delay=10ms&n={n}" for n in range(400)]
-    arguments = command(
+    arguments = (
         "--urls", listed(tmp_path / "l.txt", urls), "--per-host", "2",
         "--out", tmp_path / "r.log", "--summary", "none",
     )  # fmt: skip
-    running = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL)
     time.sleep(1.0)
     running.kill()
     running.wait()
-    done = subprocess.run([*arguments, "--resume"], check=False, stderr=subprocess.PIPE, timeout=60)
+    done = crawl(*arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert_each_once(tmp_path / "r.log", 400)
 

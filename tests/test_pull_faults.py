@@ -26,7 +26,7 @@ from crawler.pull.committing import Commit
 from crawler.pull.pulling import Pull
 from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 from crawler.pull.state_file import StateError, _connect_as, _unmoved
-from tests.conftest import command
+from tests.conftest import command, crawl
 from tests.pull_site import PulledJob, Reply, Site, serving
 
 KILLS = int(os.environ.get("CRAWL_TEST_KILLS", "12"))
@@ -125,7 +125,7 @@ def test_kills_at_any_moment_lose_and_double_nothing(site: Site, tmp_path: Path)
         cursor, newest = _check_whole(job)
         assert cursor <= newest
     for job in (feed, documents):
-        done = subprocess.run(command("pull", "--wait", job.path), capture_output=True, text=True)
+        done = crawl("pull", "--wait", job.path)
         assert done.returncode == 0, done.stderr
     events = list(_events_kept(feed))
     assert events == list(range(1, len(events) + 1)), "an event was lost or doubled"
@@ -281,10 +281,8 @@ def test_two_pulls_at_once(site: Site, tmp_path: Path) -> None:
     deadline = time.monotonic() + 20
     while not site.asked and time.monotonic() < deadline:
         time.sleep(0.01)
-    second = subprocess.run(command("pull", job.path), capture_output=True, text=True)
-    skipped = subprocess.run(
-        command("pull", "--skip-if-running", job.path), capture_output=True, text=True
-    )
+    second = crawl("pull", job.path)
+    skipped = crawl("pull", "--skip-if-running", job.path)
     waited = _spawn(job, "--wait")
     answer.set()
     assert second.returncode == 4

@@ -29,7 +29,7 @@ from crawler.cli.stopping import StopSignals
 from crawler.crawling import Crawling
 from crawler.errors import CrawlError, JobRunningError, TargetError, UsageError
 from crawler.files import write_whole
-from crawler.pull.alerting import Finding, broken_limits, deliver, failure_of, findings, note
+from crawler.pull.alerting import Finding, deliver, failure_of, findings, note
 from crawler.pull.channels import check_channels, check_program
 from crawler.pull.committing import Committed
 from crawler.pull.durable import Workshop
@@ -195,7 +195,7 @@ def _warner(job: PullJob) -> Callable[[str], None]:
 def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
     """Tell whoever is to know; give whether a limit was broken."""
     run, warn = pulled.committed.run, _warner(job)
-    broken = broken_limits(job, job.store.folder / LOG_NAME, pulled.committed)
+    broken = _broken_limits(job, pulled.committed)
     found = [*broken, *findings(job, state, pulled.committed)]
     note(job, state, found, run.id, run.ended, made=True)
     deliver(job, state, time.time(), warn)
@@ -205,6 +205,14 @@ def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
         if each.firing:
             warn(each.message)
     return any(each.firing for each in broken)
+
+
+def _broken_limits(job: PullJob, committed: Committed) -> list[Finding]:
+    if not job.alerts.thresholds:
+        return []
+    from crawler.pull.limits import broken_limits
+
+    return broken_limits(job, job.store.folder / LOG_NAME, committed)
 
 
 def _export(job: PullJob, view: JobView) -> None:

@@ -13,17 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-from crawler.log_blocks import Selection
 from crawler.pull.baseline import BASELINE, RECENT, drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob
 from crawler.pull.state import Message, State, TargetState
-from crawler.reading import read_report
-from crawler.verdicts import judge
 
 OLD_S: Final = 7 * 86_400.0
 """Age beyond which an alert that could not be told is given up, unless it says what still is."""
@@ -44,20 +40,6 @@ class Finding:
     subject: str
     firing: bool | None
     message: str
-
-
-def broken_limits(job: PullJob, log: Path, committed: Committed) -> list[Finding]:
-    """Hold a run's figures against the job's limits; nothing without limits.
-
-    What was answered and is no data, an empty body say, has failed to a pull.
-    """
-    if not job.alerts.thresholds:
-        return []
-    of_run = Selection(run=committed.run.id)
-    report = read_report([log], selection=of_run, warn=lambda _: None)
-    report.figures.total.reject(committed.failed - report.figures.total.failed)
-    verdicts = [judge(each, report.figures, report.main) for each in job.alerts.thresholds]
-    return [Finding("fail-on", v.threshold.text, not v.passed, v.words) for v in verdicts]
 
 
 def findings(job: PullJob, state: State, committed: Committed) -> Iterator[Finding]:

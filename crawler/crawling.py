@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from crawler.batches import BatchResult, FiguresKind, Order
 from crawler.by_hosts import POLITE_WINDOW, imap_by_hosts, in_turn
 from crawler.codec import encode
+from crawler.engine_choice import with_engine
 from crawler.errors import LogError, UsageError
 from crawler.export import writer_for
 from crawler.file_limit import allow_files
@@ -32,7 +33,6 @@ from crawler.reorder import Reorder
 from crawler.resume import Done, load_done
 from crawler.run_lock import RunLock
 from crawler.samples import Counts, RunClock, Samples
-from crawler.session import beyond_curl, build_session, check_direct
 from crawler.settings import Settings, available_cores
 from crawler.source import Reading
 from crawler.worker import fetch_batch, initialize, new_event_loop
@@ -112,7 +112,7 @@ class Crawling:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self.settings, self._session = _with_engine(job.settings, job.session)
+        self.settings, self._session = with_engine(job.settings, job.session)
         self._export = None if job.out is None else writer_for(job.out)
         self.log = _log_path(job.out, exports=self._export is not None)
         self.run = _new_run_id()
@@ -299,16 +299,7 @@ class Crawling:
         order = Order(self.run, settings.group_by, job.keep_lines, job.figures)
         recovery = LogRecovery(order, settings, log)
         polite = settings.polite
-        one_clock = polite is not None and polite.rate_per_s is not None
-        self._pool = Pool(
-            min(settings.processes, 1) if one_clock else settings.processes,
-            initialize,
-            (log, self._session, settings),
-            concurrency=settings.concurrency,
-            loop_factory=new_event_loop,
-            warn=self._job.warn,
-            before_start=self._finish_importing,
-        )
+        self._pool = self._new_pool(log)
         self._began_s, self._began_cpu_s = time.monotonic(), _cpu_s()
         self._cleanup.enter_context(self._pool)
         if self._stop_grace_s is not None:  # it was stopped before there was a pool
@@ -340,6 +331,21 @@ class Crawling:
             order=job.order,
         )
 
+    def _new_pool(self, log: SharedLog | None) -> Pool:
+        settings, polite = self.settings, self.settings.polite
+        if settings.engine == "curl":  # once, before workers are forked, and not in each of them
+            importlib.import_module("crawler.engines.curl")
+        one_clock = polite is not None and polite.rate_per_s is not None
+        return Pool(
+            min(settings.processes, 1) if one_clock else settings.processes,
+            initialize,
+            (log, self._session, settings),
+            concurrency=settings.concurrency,
+            loop_factory=new_event_loop,
+            warn=self._job.warn,
+            before_start=self._finish_importing,
+        )
+
     def _finish_importing(self) -> None:
         """Let no worker be forked while another thread holds the import system's locks."""
         if self._importing.ident is not None:
@@ -351,21 +357,6 @@ class Crawling:
         assert self.log is not None
         index = index_log(self.log, self.run)
         self._export(self._job.out, index.records(), index.columns)
-
-
-def _with_engine(
-    settings: Settings, session: requests.Session | None
-) -> tuple[Settings, requests.Session]:
-    """Choose the engine: libcurl, unless the session holds what libcurl cannot do."""
-    if session is None:
-        session = build_session(settings)
-    check_direct(session, settings)
-    reason = beyond_curl(session)
-    if settings.engine == "auto":
-        return replace(settings, engine="curl" if reason is None else "requests"), session
-    if settings.engine == "curl" and reason is not None:
-        raise UsageError(f"--engine curl cannot do what the session asks ({reason}): use requests")
-    return settings, session
 
 
 def _log_path(out: Path | None, *, exports: bool) -> Path | None:

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from crawler.engines.base import Engine, Reply, Request
 from crawler.expectations import Expectations
+from crawler.profile import Profile, with_params
 from crawler.record import ErrorClass, Record, Target
 from crawler.retry import RETRIED_STATUSES, Attempt
-from crawler.session import Profile, with_params
 from crawler.settings import Settings
 from crawler.urls import InvalidUrl, WireUrl, is_ordinary, join, mask, wire_url
 

@@ -1,25 +1,21 @@
-"""The bar on stderr while a run lasts; the only file that knows tqdm.
+"""The bar on stderr while a run lasts.
 
 It shows the rate, ok and failed, and the p50 and p95 so far. Where stderr is no terminal nothing is
 shown at all. The bar is drawn at most five times a second, and ``due`` lets a caller work out the
-figures only then. It starts no thread and takes no lock that crosses processes, unlike tqdm's own
-defaults: neither goes well with forking workers.
+figures only then.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from math import isnan
 from typing import TYPE_CHECKING, Final, TextIO
-
-from tqdm import tqdm
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from crawler.bar import Bar
     from crawler.moment import Moment
     from crawler.samples import Live
 
@@ -32,18 +28,9 @@ _WITH_TOTAL: Final = (
 _WITHOUT_TOTAL: Final = "{n_fmt} done in {elapsed}, {rate_noinv_fmt} {desc}"
 
 
-_ROWS: Final = 24
-"""More lines than bars: where a terminal tells no height, tqdm would draw nothing."""
 _TIMED: Final = "{percentage:3.0f} %|{bar}| {elapsed} <{remaining}"
 _OF_TOTAL: Final = "{percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} {elapsed} <{remaining}"
 _COUNTED: Final = "{n:.0f} done in {elapsed}"
-
-
-class _Bar(tqdm):  # type: ignore[type-arg]
-    monitor_interval = 0  # no monitor thread, and users' own bars keep theirs
-
-
-_Bar.set_lock(threading.RLock())  # tqdm's default would make a semaphore and its tracker process
 
 
 class Progress:
@@ -56,20 +43,13 @@ class Progress:
         self._stream = stream
         self._done = done
         self._next_s = 0.0
-        self._bar: _Bar | None = None
+        self._bar: Bar | None = None
         if _is_terminal(stream):
-            self._bar = _Bar(
-                total=total,
-                initial=done,
-                file=stream,
-                bar_format=_WITHOUT_TOTAL if total is None else _WITH_TOTAL,
-                dynamic_ncols=_knows_its_width(stream),
-                ncols=80,
-                nrows=_ROWS,
-                unit="",
-                unit_scale=True,
-                mininterval=0,
-                miniters=0,
+            from crawler.bar import Bar
+
+            form = _WITHOUT_TOTAL if total is None else _WITH_TOTAL
+            self._bar = Bar(
+                stream, total=total, initial=done, bar_format=form, unit="", unit_scale=True
             )
 
     def __enter__(self) -> Self:
@@ -92,7 +72,7 @@ class Progress:
         if self._bar is None:
             return
         self._next_s = time.monotonic() + REFRESH_S
-        self._bar.set_description_str(_figures(live), refresh=False)
+        self._bar.set_description_str(_figures(live, self._bar), refresh=False)
         self._bar.update(self._done + live.count - self._bar.n)
 
     def write(self, line: str) -> None:
@@ -100,7 +80,7 @@ class Progress:
         if self._bar is None:
             print(line, file=self._stream, flush=True)
         else:
-            _Bar.write(line, file=self._stream)
+            self._bar.write(line, file=self._stream)
 
     def close(self) -> None:
         """Leave the bar as last drawn and go to the next line. May be called twice."""
@@ -117,13 +97,15 @@ class BenchProgress:
 
     def __init__(self, length_s: float | None, total: int | None, *, stream: TextIO | None) -> None:
         self._length_s = length_s
-        self._bars: tuple[_Bar, _Bar] | None = None
+        self._bars: tuple[Bar, Bar] | None = None
         if stream is not None:
             whole = total if length_s is None else length_s
             form = _COUNTED if whole is None else _TIMED if length_s is not None else _OF_TOTAL
+            from crawler.bar import Bar
+
             self._bars = (
-                _bar(stream, position=0, total=whole, bar_format=form),
-                _bar(stream, position=1, total=None, bar_format="{desc}"),
+                Bar(stream, position=0, total=whole, bar_format=form, leave=False),
+                Bar(stream, position=1, bar_format="{desc}", leave=False),
             )
 
     def __enter__(self) -> Self:
@@ -148,21 +130,6 @@ class BenchProgress:
             at = min(moment.elapsed_s, self._length_s)
         bar.update(at - bar.n)
         line.set_description_str(_moment_words(moment))
-
-
-def _bar(stream: TextIO, *, position: int, total: float | None, bar_format: str) -> _Bar:
-    return _Bar(
-        total=total,
-        file=stream,
-        position=position,
-        bar_format=bar_format,
-        dynamic_ncols=_knows_its_width(stream),
-        ncols=80,
-        nrows=_ROWS,
-        leave=False,
-        mininterval=0,
-        miniters=0,
-    )
 
 
 def _moment_words(moment: Moment) -> str:
@@ -193,24 +160,13 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def _knows_its_width(stream: TextIO) -> bool:
-    """Whether tqdm can ask for the width: some terminals (in containers, in CI) answer 0."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns > 0
-    except (OSError, ValueError):
-        return False
-
-
-def _figures(live: Live) -> str:
-    counts = f"ok {_short(live.ok)} failed {_short(live.failed)}"
+def _figures(live: Live, bar: Bar) -> str:
+    ok, failed = (str(n) if n < 1000 else bar.format_sizeof(n) for n in (live.ok, live.failed))
+    counts = f"ok {ok} failed {failed}"
     if live.ok == 0:
         return counts
     factor, unit = _unit(live.p50_ms)
     return f"{counts} p50 {live.p50_ms * factor:.3g} p95 {live.p95_ms * factor:.3g} {unit}"
-
-
-def _short(count: int) -> str:
-    return str(count) if count < 1000 else tqdm.format_sizeof(count)
 
 
 def _unit(ms: float) -> tuple[float, str]:

@@ -11,7 +11,7 @@ from typing import Final
 from protego import Protego
 
 from crawler.engines.base import Engine, Request
-from crawler.session import Profile
+from crawler.profile import Profile
 from crawler.settings import Settings
 from crawler.urls import InvalidUrl, join, wire_url
 

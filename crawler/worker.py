@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ from crawler.batches import BatchResult, Order
 from crawler.fetch import Plan
 from crawler.log import SharedLog
 from crawler.pool_worker import Desk
+from crawler.profile import Profile, profile_of
 from crawler.record import Target
-from crawler.session import Profile, cookie_header, profile
 from crawler.settings import Settings
 from crawler.station import Station, Tools
 
@@ -31,7 +32,7 @@ class _Injected(threading.local):
     """What ``initialize`` left for this worker: a process, or a thread of the parent."""
 
     log: SharedLog | None
-    session: requests.Session
+    session: requests.Session | None
     settings: Settings
     engine: Engine
     start: Start | None
@@ -42,13 +43,26 @@ class _Injected(threading.local):
 _injected = _Injected()
 
 
-def initialize(lock: SharedLog | None, session: requests.Session, settings: Settings) -> None:
-    """Inject the log's lock and the HTTP session into this worker: the pool's ``initializer``."""
+def initialize(
+    lock: SharedLog | None, session: requests.Session | None, settings: Settings
+) -> None:
+    """Inject the log's lock and the HTTP session into this worker: the pool's ``initializer``.
+
+    Without a session libcurl does what the settings say.
+    """
     _injected.log = lock
     _injected.session = session
     _injected.settings = settings
-    _injected.profile = profile(session, settings)
+    _injected.profile = _profile(session, settings)
     _injected.station = None
+
+
+def _profile(session: requests.Session | None, settings: Settings) -> Profile:
+    if session is None:
+        return profile_of(settings)
+    from crawler.session import profile
+
+    return profile(session, settings)
 
 
 def new_event_loop(share: int) -> asyncio.AbstractEventLoop:
@@ -57,6 +71,7 @@ def new_event_loop(share: int) -> asyncio.AbstractEventLoop:
     if settings.engine == "requests":
         from crawler.engines.requests import RequestsEngine
 
+        assert _injected.session is not None, "the requests engine is one for a session"
         _injected.engine = RequestsEngine(_injected.session, settings, threads=share)
         _injected.start = None
         return asyncio.SelectorEventLoop()
@@ -91,6 +106,14 @@ def _new_station(order: Order, desk: Desk) -> Station:
 
 
 def _plan(run: str) -> Plan:
-    session, common = _injected.session, _injected.profile
-    cookies_for = partial(cookie_header, session) if common.scoped_cookies else None
-    return Plan(run, _injected.engine, common, _injected.settings, cookies_for)
+    common = _injected.profile
+    return Plan(run, _injected.engine, common, _injected.settings, _cookies_for(common))
+
+
+def _cookies_for(common: Profile) -> Callable[[str], str | None] | None:
+    if not common.scoped_cookies:
+        return None
+    from crawler.session import cookie_header
+
+    assert _injected.session is not None, "only a session has cookies for certain URLs"
+    return partial(cookie_header, _injected.session)

@@ -134,6 +134,22 @@ def test_help_is_quick_and_light() -> None:
     assert done.stderr.split() == []
 
 
+@pytest.mark.parametrize("verb", ["run", "pull"])
+def test_a_start_loads_what_it_needs(tmp_path: Path, verb: str) -> None:
+    """Neither requests without a session, nor what counts and draws where nothing is."""
+    job = tmp_path / "job.toml"
+    job.write_text(f'every = "1h"\n[targets]\nlist = ["{URL}"]\n[request]\nretries = 0\n')
+    run = [URL, "--retries", "0", "--out", "none", "--summary", "none"]
+    words = run if verb == "run" else ["pull", str(job)]
+    unwanted = {"requests", "urllib3", "http.client", "numpy", "pandas", "tqdm"}
+    code = (
+        f"import sys; from crawler.cli import main; main({words});"
+        f"print(*{unwanted} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == ""
+
+
 # Exit codes and failures
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from crawler.engines.base import Reply, Request
 from crawler.engines.fake import OK, UNSCRIPTED, FakeEngine, Script
 from crawler.fetch import Plan, WallClock, attempt, unsent
+from crawler.profile import Profile
 from crawler.record import Record, Target
-from crawler.session import Profile
 from crawler.settings import Settings
 
 HERE = "http://here.test/"

@@ -153,6 +153,9 @@ FLOORS: Final[dict[str, float]] = {
     "exact_json.py": 1.1,
     "columns.py": 1,
     "url_template.py": 1,
+    "profile.py": 0.9,
+    "engine_choice.py": 1.1,
+    "bar.py": 0.1,
     "session.py": 1,
     "retry.py": 1,
     "demo_values.py": 1,
@@ -257,6 +260,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "remote_lists.py",
         "pull/channels.py",
     ),
+    "certifi": ("profile.py",),
     "urllib3": ("engines/requests.py", "engines/transport.py", "engines/faults.py"),
     "pycurl": (
         "engines/curl.py",
@@ -265,7 +269,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "engines/transfer.py",
     ),
     "tenacity": ("retry.py",),
-    "tqdm": ("progress.py",),
+    "tqdm": ("bar.py",),
     "pandas": ("frames.py",),
     "numpy": (
         "summary.py",

@@ -17,9 +17,9 @@ from crawler.engines.fake import OK, FakeEngine
 from crawler.errors import LogError
 from crawler.fetch import Plan, attempt, unsent
 from crawler.log import repair
+from crawler.profile import Profile
 from crawler.record import Record, Target
 from crawler.resume import Done, load_done, newest_run
-from crawler.session import Profile
 from crawler.settings import Settings
 from tests.log_cases import any_text, line, write
 

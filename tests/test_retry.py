@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from crawler.engines.base import Reply
 from crawler.engines.fake import OK, FakeEngine
 from crawler.fetch import Plan, attempt, unsent
+from crawler.profile import Profile
 from crawler.record import Target
 from crawler.retry import Attempt, retry, retry_after_s, worth_retrying
-from crawler.session import Profile
 from crawler.settings import Settings
 
 URL = "http://here.test/"

@@ -24,7 +24,7 @@ from crawler.engines.multi import (
     PerformDriver,
     SocketActionDriver,
 )
-from crawler.session import Profile
+from crawler.profile import Profile
 from crawler.settings import Settings
 
 T = TypeVar("T")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import requests
@@ -16,14 +18,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth, HTTPProxyAuth
 
 from crawler.errors import SessionError
-from crawler.session import (
-    Profile,
-    beyond_curl,
-    build_session,
-    cookie_header,
-    profile,
-    with_params,
-)
+from crawler.profile import Profile, profile_of, with_params
+from crawler.session import beyond_curl, build_session, cookie_header, profile
 from crawler.settings import DEFAULT_USER_AGENT, Settings
 
 NEUTRAL = {
@@ -62,6 +58,28 @@ def test_without_options_only_neutral_headers_are_sent() -> None:
 def test_a_new_session_means_the_same_as_no_session() -> None:
     """requests' own defaults (its User-Agent, Connection: keep-alive, br) are not the user's."""
     assert of_session(requests.Session()) == of_options()
+
+
+@given(
+    user=st.none() | st.tuples(st.text("aé:", max_size=3), st.text("bü", max_size=3)),
+    bearer=st.none() | st.text("t0k", min_size=1, max_size=3),
+    cookies=st.lists(st.sampled_from(("a=b", "a=c", "d = e")), max_size=3).map(tuple),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(("X-A", "x-a", "Cookie", "authorization", "Accept", "User-Agent")),
+            st.sampled_from(("1", "*/*", DEFAULT_USER_AGENT)),
+        ),
+        max_size=4,
+    ).map(tuple),
+    proxy=st.none() | st.just("http://p:1"),
+    verify_tls=st.booleans(),
+    compression=st.booleans(),
+)
+def test_options_mean_the_same_with_and_without_a_session(**options: Any) -> None:
+    """What is read without requests is what requests would have been told."""
+    if options["user"] is not None and options["bearer"] is not None:
+        options["user"] = None  # one or the other
+    assert profile_of(Settings(**options)) == of_options(**options)
 
 
 def test_no_compression_asks_for_identity() -> None:
@@ -381,3 +399,36 @@ def test_a_mock_is_beyond_libcurl() -> None:
     with responses.RequestsMock():
         assert "mocked" in str(beyond_curl(session))
     assert beyond_curl(session) is None
+
+
+FIRST_USE: Final = """
+import io, sys
+from unittest import mock
+import crawler, requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
+
+def send(self, request, **options):
+    raw = HTTPResponse(io.BytesIO(b"mocked"), status=299, preload_content=False)
+    return HTTPAdapter().build_response(request, raw)
+
+with mock.patch({place!r}, {replacement}):
+    records = list(crawler.crawl(["http://127.0.0.1:9/"], processes=0, retries=0).records())
+print(records[0].status, "crawler.engines.curl" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "replacement"),
+    [
+        ("requests.adapters.HTTPAdapter.send", "send"),
+        ("requests.Session.get_adapter", "lambda self, url: type('A', (), {'send': send})()"),
+    ],
+)
+def test_a_mock_that_was_there_before_us_is_seen(place: str, replacement: str) -> None:
+    """As in a test whose first use of us comes while mocks are active: nothing is sent."""
+    code = FIRST_USE.format(place=place, replacement=replacement)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.split() == ["299", "False"]

@@ -12,7 +12,7 @@ import pycurl
 from crawler.engines.base import Reply, Request
 from crawler.engines.multi import CurlSelector
 from crawler.engines.transfer import Connections, Transfer
-from crawler.session import Profile
+from crawler.profile import Profile
 from crawler.settings import Settings
 
 

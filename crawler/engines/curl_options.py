@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from math import ceil
 from typing import Any, Final, Literal
-from urllib.request import getproxies
 
 import pycurl
 
 from crawler.engines.base import Request
+from crawler.profile import Profile, ca_bundle, environment_proxies
 from crawler.record import ErrorClass
-from crawler.session import Profile, ca_bundle
 from crawler.settings import Settings
 
 Options = list[tuple[int, Any]]
@@ -51,7 +50,7 @@ def connection_options(profile: Profile, *, own_origin: bool) -> Options:
         options += [(pycurl.SSL_VERIFYPEER, 0), (pycurl.SSL_VERIFYHOST, 0)]
     else:
         options.append(_ca_option(profile.verify or True))
-    if profile.proxies is None and not getproxies():
+    if profile.proxies is None and not environment_proxies():
         options.append((pycurl.PROXY, ""))  # saves libcurl a look at the environment a request
     elif profile.proxies is not None and profile.proxies[0] == profile.proxies[1]:
         options.append((pycurl.PROXY, profile.proxies[0] or ""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Final
@@ -31,8 +30,9 @@ from crawler.engines.faults import died_idle, translated
 from crawler.engines.threads import DaemonThreads
 from crawler.engines.transport import Line, pool_classes, tls_context
 from crawler.errors import SessionError
+from crawler.profile import ca_bundle, environment_proxies
 from crawler.rate_limit import pause_asked_s
-from crawler.session import ca_bundle, profile
+from crawler.session import profile
 from crawler.settings import Settings
 
 READ_BYTES: Final = 64 * 1024
@@ -67,7 +67,7 @@ class RequestsEngine:
         self._session = session
         self._settings = settings
         self._profile = profile(session, settings)
-        self._has_environment_proxies = bool(urllib.request.getproxies())
+        self._has_environment_proxies = bool(environment_proxies())
         self._line = Line(settings)
         self._threads = DaemonThreads(threads, name="crawl-requests")
         bundle = ca_bundle()

@@ -23,9 +23,9 @@ from crawler.engines.curl_options import (
     url_options,
 )
 from crawler.private_addresses import why_private
+from crawler.profile import Profile
 from crawler.rate_limit import pause_asked_s
 from crawler.record import ErrorClass
-from crawler.session import Profile
 from crawler.settings import Settings
 from crawler.urls import mask
 

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crawler.errors import UsageError
+from crawler.profile import with_params
 from crawler.pull.job import PullJob
 from crawler.pull.latest import latest_path
 from crawler.pull.moments import filled, has_places, moments_at, names_cursor
 from crawler.pull.state import TargetState
 from crawler.record import Target
-from crawler.session import with_params
 from crawler.settings import Settings
 from crawler.urls import InvalidUrl, mask, wire_url
 

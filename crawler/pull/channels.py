@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import requests
-
 from crawler.environment import expand_env, expand_files
 from crawler.errors import CrawlError, UsageError
 from crawler.exposition import plain
@@ -179,6 +177,8 @@ def _encoded(alert: Alert) -> bytes:
 
 def _post(alert: Alert, plan: AlertPlan, _: Path) -> None:
     """POST the alert; ``text`` is what Slack's and Mattermost's webhooks show."""
+    import requests
+
     url, place = _webhook(plan)
     try:
         reply = requests.post(

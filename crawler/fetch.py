@@ -15,11 +15,12 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from crawler.engines.base import Engine, Reply, Request
+from crawler.errors import UsageError
 from crawler.expectations import Expectations
 from crawler.profile import Profile, with_params
 from crawler.record import ErrorClass, Record, Target
 from crawler.retry import RETRIED_STATUSES, Attempt
-from crawler.settings import Settings
+from crawler.settings import Settings, check_request
 from crawler.urls import InvalidUrl, WireUrl, is_ordinary, join, mask, wire_url
 
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
@@ -100,7 +101,8 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
     """Make the request of attempt ``number``; for a URL that is none, give its record instead."""
     settings, profile = plan.settings, plan.profile
     method = target.method or settings.method
-    if target.headers is None and plan.cookies_for is None and is_ordinary(target.url):
+    own = target.headers is not None or target.method is not None
+    if not own and plan.cookies_for is None and is_ordinary(target.url):
         body = settings.body if target.body is None else target.body
         url = with_params(target.url, profile.params) if profile.params else target.url
         request = Request(url, method, profile.headers, body, settings.timeout_s)
@@ -109,14 +111,15 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
 
 
 def _begin_specially(plan: Plan, target: Target, method: str, number: int) -> Begun | Record:
-    """Begin where a URL is to be made ready, or a target has headers or cookies of its own."""
+    """Begin where a URL is to be made ready, or a target has a request of its own."""
     settings, profile = plan.settings, plan.profile
     try:
         wire = wire_url(target.url)
         shown = wire.shown
+        check_request("", target.method, target.headers)
         if profile.params:  # they may hold keys: the record shows the URL without them
             wire = wire_url(with_params(target.url, profile.params))
-    except InvalidUrl as exc:
+    except (InvalidUrl, UsageError) as exc:
         return unsent(plan.run, target, method, "invalid_url", str(exc), attempts=number - 1)
     headers = _own_headers(plan, target.headers, wire)
     body = settings.body if target.body is None else target.body

@@ -1,7 +1,7 @@
 """Requests of their own for the rows of a list: method, headers and body out of its columns.
 
 The columns are read like kept ones and taken out of the record again, unless they are kept too. A
-row whose method or header cannot be sent is a target that is no URL: it is recorded as such. What
+row whose method or header cannot be sent stops nothing: it is recorded where it would be sent. What
 has no columns (an argument, a line of a plain list beside a table) is a row of empty cells.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 from crawler.errors import UsageError
 from crawler.record import NO_FIELDS, Target
-from crawler.settings import check_header, check_method
+from crawler.settings import check_header
 
 _PLACE: Final = re.compile(r"\{([^{}\"]+)\}")
 
@@ -73,13 +73,6 @@ class RowRequests:
         headers = tuple((name, row[column]) for column, name in self.headers if row[column])
         if self.json_template is not None:
             headers = (*headers, ("Content-Type", "application/json"))
-        try:
-            if method:
-                check_method("its method", method)
-            for name, value in headers:
-                check_header("its header", name, value)
-        except UsageError as exc:
-            return Target(target.seq, f"unfit row ({exc}): {target.url}", fields=fields)
         return Target(
             target.seq, target.url, method or None, headers or None, self._body(row), None, fields
         )

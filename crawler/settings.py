@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -116,9 +116,7 @@ class Settings:
         _one_of("fsync", self.fsync, ("none", "interval", "record"))
         _one_of("dedupe", self.dedupe, ("none", "exact", "canonical"))
         _one_of("http", self.http, ("1.1", "2", "3"))
-        check_method("--method", self.method)
-        for name, value in self.headers:
-            check_header("--header", name, value)
+        check_request("--", self.method, self.headers)
         for entry in self.resolve:
             _resolve_entry(entry)
         _at_least("backoff-max", math.ceil(self.backoff_max_s), 1)
@@ -181,9 +179,14 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def check_method(where: str, method: str) -> None:
-    """Raise ``UsageError`` for what is no method (RFC 9110, section 9.1)."""
-    _token(where, method)
+def check_request(
+    where: str, method: str | None, headers: Iterable[tuple[str, str]] | None
+) -> None:
+    """Raise ``UsageError`` for a method or header, where there is one, that cannot be sent."""
+    if method is not None:  # RFC 9110, section 9.1
+        _token(f"{where}method", method)
+    for name, value in headers or ():
+        check_header(f"{where}header", name, value)
 
 
 def check_header(where: str, name: str, value: str) -> None:

@@ -28,7 +28,7 @@ from crawler.lists import (
     url_lines,
 )
 from crawler.record import NO_FIELDS, RECORD_FIELDS, Target
-from crawler.settings import check_header, check_method
+from crawler.settings import check_request
 from crawler.url_template import UrlTemplate
 from crawler.urls import InvalidUrl, wire_url
 
@@ -162,11 +162,7 @@ def _numbered_items(items: Iterable[object]) -> Iterator[Target]:
 
 def _checked_target(target: Target) -> Target:
     """Refuse a method or header that would break a request apart."""
-    where = f"item {target.seq} of urls: "
-    if target.method is not None:
-        check_method(where + "method", target.method)
-    for name, value in target.headers or ():
-        check_header(where + "header", name, value)
+    check_request(f"item {target.seq} of urls: ", target.method, target.headers)
     return target
 
 

@@ -255,18 +255,23 @@ def test_rows_make_their_requests(demo, tmp_path) -> None:
     (tmp_path / "l.csv").write_text(
         f'link,verb,token,name\n{demo}/anything,PUT,abc,A"n{{na\n{demo}/anything,,,B\n'
         f"{demo}/anything,BAD METHOD,,C\n"
+        f'{demo}/anything,GET,"s3c\nr3t",D\n'
     )
     done = crawl(
         "--urls", "l.csv", "--keep", "name", "--method-column", "verb", "--header-column",
         "token=X-Token", "--json-template", '{"who": ["{name}", 1]}',
-        "--bodies", "b.jsonl", "--parse", "json", "--out", "r.log", "--max-errors", "1",
+        "--bodies", "b.jsonl", "--parse", "json", "--out", "r.log", "--max-errors", "2",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     records = sorted(records_of(tmp_path / "r.log"), key=lambda record: record["seq"])
     assert [record["method"] for record in records[:2]] == ["PUT", "POST"]
-    assert records[2]["error"] == "invalid_url"
-    assert "BAD METHOD" in records[2]["url"]
+    assert {(record["error"], record["url"]) for record in records[2:]} == {
+        ("invalid_url", f"{demo}/anything")
+    }
+    assert records[2]["detail"].startswith("method: 'BAD METHOD' is not an HTTP token")
+    assert records[3]["detail"].startswith("header X-Token: the value holds a line break")
+    assert "r3t" not in (tmp_path / "r.log").read_text()
     assert {"verb", "token"}.isdisjoint(records[0])
     rows = sorted(
         map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines()), key=lambda r: r["seq"]

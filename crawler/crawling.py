@@ -27,6 +27,7 @@ from crawler.ledger import MOST, OutputOrder
 from crawler.log import SharedLog, index_log, repair
 from crawler.paging import first_page
 from crawler.pool import Pool
+from crawler.profile import ca_bundle, environment_proxies
 from crawler.record import Target
 from crawler.recovery import LogRecovery
 from crawler.reorder import Reorder
@@ -334,7 +335,10 @@ class Crawling:
     def _new_pool(self, log: SharedLog | None) -> Pool:
         settings, polite = self.settings, self.settings.polite
         if settings.engine == "curl":  # once, before workers are forked, and not in each of them
-            importlib.import_module("crawler.engines.curl")
+            with contextlib.suppress(ImportError):  # a worker tells of it
+                importlib.import_module("crawler.engines.curl")
+            ca_bundle()  # both import what they need
+            environment_proxies()
         one_clock = polite is not None and polite.rate_per_s is not None
         return Pool(
             min(settings.processes, 1) if one_clock else settings.processes,

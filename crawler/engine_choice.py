@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crawler.errors import UsageError
-from crawler.profile import check_direct
+from crawler.profile import check_direct, profile_of
 from crawler.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,14 +22,16 @@ def with_engine(
     Without need requests is not imported; where it is, it may be mocked. Raises ``UsageError`` for
     an engine that cannot do what the session asks, ``SessionError`` as ``check_direct`` does.
     """
-    if session is None and settings.engine != "requests" and "requests" not in sys.modules:
+    if session is None and settings.engine != "requests" and sys.modules.get("requests") is None:
         check_direct(settings)
+        profile_of(settings)  # what cannot be sent is told before anything has begun
         return replace(settings, engine="curl"), None
     from crawler.session import beyond_curl, build_session, connects_elsewhere, held_by
 
     if session is None:
         session = build_session(settings)
-    check_direct(settings, held_by(session, settings), connects_elsewhere(session))
+    if settings.block_private:
+        check_direct(settings, held_by(session, settings), connects_elsewhere(session))
     reason = beyond_curl(session)
     if settings.engine == "auto":
         return replace(settings, engine="curl" if reason is None else "requests"), session

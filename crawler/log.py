@@ -170,12 +170,38 @@ def _whole_size(fd: int, size: int) -> int:
 def read_log(path: str | os.PathLike[str], *, run: str | None = None) -> Iterator[Record]:
     """Yield the records of a log in the order they were written, of one ``run`` or of all.
 
-    A torn last line is left out; any other line that is no record raises ``LogError`` naming it.
+    The log may be a gzip file. A torn last line is left out; any other line that is no record
+    raises ``LogError`` naming it.
     """
     log = Path(path)
-    for _, record in _parsed_lines(decode, log, read_lines(log)):
+    lines = _packed_lines(log) if _is_gzip(log) else read_lines(log)
+    for _, record in _parsed_lines(decode, log, lines):
         if run is None or record.run == run:
             yield record
+
+
+def _is_gzip(path: Path) -> bool:
+    """Look at the first two bytes (RFC 1952); not at a pipe's, which would be gone."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
+    except OSError as exc:
+        raise cannot("read", path, exc) from None
+
+
+def _packed_lines(path: Path) -> Iterator[bytes]:
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise LogError(f"{path}: no whole gzip file: {exc}") from None
+    except OSError as exc:
+        raise cannot("read", path, exc) from None
 
 
 def read_lines(path: Path, *, offset: int = 0) -> Iterator[bytes]:

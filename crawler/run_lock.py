@@ -9,9 +9,14 @@ import fcntl
 import os
 import time
 from pathlib import Path
+from typing import Final
 
 from crawler.errors import LogLockedError
 from crawler.log import cannot
+
+_LOOKS: Final = 10
+_LOOK_S: Final = 0.02
+"""Who asks whether a lock is held has it for a moment: that is not to be in anyone's way."""
 
 
 class RunLock:
@@ -52,7 +57,7 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
     while True:
         fd = _open_lock(lock, log)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd, wait=wait)
         except BlockingIOError:
             pid, _, since = os.pread(fd, 100, 0).decode("utf-8", "replace").strip().partition(" ")
             os.close(fd)
@@ -69,6 +74,35 @@ def _take(lock: Path, log: Path, *, wait: bool) -> int:
         if _same_file(fd, lock):
             return fd
         os.close(fd)
+
+
+def _lock(fd: int, *, wait: bool) -> None:
+    """Lock; raises ``BlockingIOError`` where another holds it for longer than it takes to look."""
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    for look in range(_LOOKS):
+        try:
+            fcntl.flock(fd, how)
+        except BlockingIOError:
+            if look == _LOOKS - 1:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+def is_held(lock: Path) -> bool:
+    """Ask the kernel whether a lock is held, by whatever process; a look takes no time.
+
+    Raises ``OSError`` where there is no such file.
+    """
+    fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _open_lock(lock: Path, log: Path) -> int:

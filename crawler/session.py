@@ -7,6 +7,7 @@ is imported where there is a session, or may be: options alone are read without 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import FunctionType, ModuleType
 from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qsl
 
@@ -31,9 +32,8 @@ from crawler.settings import Settings
 
 _DEFAULTS: Final = dict(default_headers().lower_items())
 _MOCKED: Final = (
-    (HTTPAdapter, "send", "requests.adapters"),
-    (requests.Session, "send", "requests.sessions"),
-    (requests.Session, "get_adapter", "requests.sessions"),
+    (HTTPAdapter, "send", requests.adapters),
+    (requests.Session, "get_adapter", requests.sessions),
 )
 """What libraries that mock requests replace, and the modules that the real ones are from."""
 
@@ -76,7 +76,7 @@ def held_by(session: requests.Session, settings: Settings) -> Held:
         proxies=_proxies(session),
         verify=session.verify if isinstance(session.verify, bool | str) else True,
         trusts_environment=session.trust_env,
-        cert=_path_or_pair(session.cert),
+        cert=None if settings.cert is not None else _path_or_pair(session.cert),
         params=tuple(_param_pairs(session.params)),
         scoped_cookies=any(not _goes_everywhere(cookie) for cookie in session.cookies),
     )
@@ -165,12 +165,30 @@ def _is_own(kind: type[requests.Session], method: str) -> bool:
 def mocked() -> str | None:
     """Tell that requests is mocked, None where it is as it came.
 
-    A function is known by the module it is from: this may be imported while mocks are there.
+    A function is known by the module that it runs in, since this may be imported while mocks are
+    there, and one that wraps another names the other's module as its own.
     """
     for owner, name, home in _MOCKED:
-        if getattr(getattr(owner, name), "__module__", None) != home:
+        if not _is_from(home, getattr(owner, name)):
             return f"requests is mocked ({owner.__name__}.{name} is replaced)"
+    if _send_is_mocked():
+        return "requests is mocked (Session.send is replaced)"
     return None
+
+
+def sends_itself(session: requests.Session) -> bool:
+    """Whether a session's requests are to be made by another ``send`` than that of requests."""
+    return type(session).send is not requests.Session.send or _send_is_mocked()
+
+
+def _send_is_mocked() -> bool:
+    """Whether another function stands in its place; what wraps it, to trace requests, calls it."""
+    send = requests.Session.send
+    return not _is_from(requests.sessions, getattr(send, "__wrapped__", send))
+
+
+def _is_from(home: ModuleType, function: object) -> bool:
+    return type(function) is FunctionType and function.__globals__ is vars(home)
 
 
 def beyond_curl(session: requests.Session) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import subprocess
@@ -27,11 +26,20 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "crawler", *map(str, arguments)]
 
 
-@functools.cache
-def _warm() -> Warm:
-    warm = Warm(ROOT)
-    atexit.register(warm.close)
-    return warm
+_warm = list[Warm]()
+"""The process that forks commands, once there is one."""
+
+
+@atexit.register
+def _end_warm() -> None:
+    for warm in _warm:
+        warm.close()
+
+
+def _warm_one() -> Warm:
+    if not _warm or not _warm[0].is_alive:
+        _warm[:] = [Warm(ROOT)]
+    return _warm[0]
 
 
 def crawl(
@@ -43,7 +51,7 @@ def crawl(
     """
     if options.keys() <= {"cwd", "env"} and hasattr(os, "pidfd_open"):
         cwd, env = options.get("cwd") or Path.cwd(), options.get("env") or os.environ
-        return _warm().run(list(map(str, arguments)), cwd, env, timeout)
+        return _warm_one().run(list(map(str, arguments)), cwd, env, timeout)
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, encoding="utf-8", timeout=timeout,
         **options,

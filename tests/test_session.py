@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -402,7 +403,7 @@ def test_a_mock_is_beyond_libcurl() -> None:
 
 
 FIRST_USE: Final = """
-import io, sys
+import functools, io, sys
 from unittest import mock
 import crawler, requests
 from requests.adapters import HTTPAdapter
@@ -418,10 +419,24 @@ print(records[0].status, "crawler.engines.curl" in sys.modules)
 """
 
 
+def test_a_trace_of_requests_is_no_mock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What wraps ``send`` to trace it sends as before, and need not be there."""
+    real = requests.Session.send
+
+    @functools.wraps(real)
+    def traced(*args: Any, **options: Any) -> requests.Response:
+        return real(*args, **options)
+
+    monkeypatch.setattr(requests.Session, "send", traced)
+    assert beyond_curl(requests.Session()) is None
+
+
 @pytest.mark.parametrize(
     ("place", "replacement"),
     [
         ("requests.adapters.HTTPAdapter.send", "send"),
+        ("requests.adapters.HTTPAdapter.send", "functools.wraps(HTTPAdapter.send)(send)"),
+        ("requests.Session.send", "send"),
         ("requests.Session.get_adapter", "lambda self, url: type('A', (), {'send': send})()"),
     ],
 )

@@ -8,6 +8,7 @@ of the documentation, of kills, signals and the loop are real, and those of ``te
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -20,9 +21,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-
-MOST_BYTES: Final = 150_000
-"""Of a message: arguments, folder and environment."""
 
 IMPORTED: Final = (
     "crawler.cli.bench",
@@ -49,8 +47,18 @@ class Warm:
 
     def close(self) -> None:
         """End it, once nothing is to be run any more."""
+        self._door.shutdown(socket.SHUT_RDWR)  # processes that were forked have it as well
         self._door.close()
-        self._process.wait()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it forks on demand."""
+        return self._process.poll() is None
 
     def run(
         self, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout_s: float
@@ -60,13 +68,16 @@ class Warm:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with (
             ours,
+            tempfile.TemporaryFile() as message,
             open(os.devnull, "rb") as empty,
             tempfile.TemporaryFile() as out,
             tempfile.TemporaryFile() as err,
         ):
+            message.write(json.dumps(told).encode())
+            message.seek(0)
             with theirs:
-                fds = [stream.fileno() for stream in (empty, out, err, theirs)]
-                socket.send_fds(self._door, [json.dumps(told).encode()], fds)
+                fds = [stream.fileno() for stream in (message, empty, out, err, theirs)]
+                socket.send_fds(self._door, [b"run"], fds)
             code = _awaited(ours, arguments, timeout_s)
             return subprocess.CompletedProcess(arguments, code, _text_of(out), _text_of(err))
 
@@ -105,17 +116,17 @@ class _Server:
                 if key.fileobj is not self._door:
                     self._tell_end(key.fd)
                     continue
-                message, fds, *_ = socket.recv_fds(self._door, MOST_BYTES, 4)
-                if not message:
+                word, fds, *_ = socket.recv_fds(self._door, 8, 5)
+                if not word:
                     return None
                 if (pid := os.fork()) == 0:
                     self._forget_others()
-                    return _become(json.loads(message), fds)
+                    return _become(fds)
                 self._note(pid, fds)
 
     def _note(self, pid: int, fds: list[int]) -> None:
         report = socket.socket(fileno=fds.pop())
-        report.send(str(pid).encode())
+        _tell(report, pid)
         for fd in fds:
             os.close(fd)
         ended = os.pidfd_open(pid)
@@ -127,7 +138,7 @@ class _Server:
         os.close(ended)
         pid, report = self._reports.pop(ended)
         with report:
-            report.send(str(os.waitpid(pid, 0)[1]).encode())
+            _tell(report, os.waitpid(pid, 0)[1])
 
     def _forget_others(self) -> None:
         self._selector.close()
@@ -137,8 +148,15 @@ class _Server:
             report.close()
 
 
-def _become(told: dict[str, Any], fds: list[int]) -> list[str]:
+def _tell(report: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # who asked may have gone
+        report.send(str(number).encode())
+
+
+def _become(fds: list[int]) -> list[str]:
     """Take over the streams, the folder and the environment of a command; give its arguments."""
+    with os.fdopen(fds.pop(0), "rb") as message:
+        told = json.load(message)
     os.close(fds.pop())
     for number, fd in enumerate(fds):
         os.dup2(fd, number)

@@ -188,6 +188,8 @@ def _arguments(table: Mapping[str, Any]) -> Iterator[str]:
 def _text(name: str, text: str) -> str:
     if text in ("-", "@-"):
         raise UsageError(f"--{name}: a pull has no standard input; give a file")
+    if name == "header":
+        text = _FILE_IN_HEADER.sub(r"\1: ${file:\2}", text)
     if name in _WITH_SECRETS:
         return expand_files(text, f"--{name}")
     return protected(text) if name == "url-template" else text
@@ -206,6 +208,7 @@ def _placed(message: str) -> str:
     return re.sub(r"--([a-z][a-z-]*)", placed, message.rstrip("."))
 
 
+_FILE_IN_HEADER: Final = re.compile(r"^([^:]*):\s*file:([^{}]+)$")
 _NO_TARGETS: Final = '[targets] list = ["https://…"] or urls = "list.txt" says what'
 
 

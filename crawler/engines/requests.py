@@ -32,7 +32,7 @@ from crawler.engines.transport import Line, pool_classes, tls_context
 from crawler.errors import SessionError
 from crawler.profile import ca_bundle, environment_proxies
 from crawler.rate_limit import pause_asked_s
-from crawler.session import profile
+from crawler.session import profile, sends_itself
 from crawler.settings import Settings
 
 READ_BYTES: Final = 64 * 1024
@@ -75,7 +75,7 @@ class RequestsEngine:
         cert = self._profile.cert
         own = plain if cert is None else tls_context(self._profile.verify, bundle, cert)
         self._adapter = _Adapter(self._line, own=own, foreign=plain, connections=threads)
-        self._sends_itself = type(session).send is not requests.Session.send
+        self._sends_itself = sends_itself(session)
 
     async def exchange(self, request: Request) -> Reply:
         """Make one request and read its reply to the end."""

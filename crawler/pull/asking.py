@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crawler.errors import UsageError
-from crawler.profile import with_params
+from crawler.paging import with_param
 from crawler.pull.job import PullJob
 from crawler.pull.latest import latest_path
 from crawler.pull.moments import filled, has_places, moments_at, names_cursor
@@ -76,7 +76,7 @@ class Asking:
             own = {**moments, "last_success": self._last_success(known)}
             url = filled(text, own, cursor)
         if plan is not None and plan.param and cursor is not None and not names_cursor(text):
-            url = with_params(url, ((plan.param, cursor),))
+            url = with_param(url, plan.param, cursor)
         return url
 
     def _last_success(self, known: TargetState | None) -> datetime:

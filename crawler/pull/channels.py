@@ -60,6 +60,8 @@ def check_channels(plan: AlertPlan) -> None:
     for text in (plan.sender or "", *plan.receivers):
         if any(ch in text for ch in "\r\n\0"):
             raise UsageError("[alerts] from, to: an address holds a line break; remove it")
+    if plan.smtp is not None:
+        _addressed(plan)
 
 
 def check_program(plan: AlertPlan, folder: Path) -> None:
@@ -250,9 +252,23 @@ def _server(url: SplitResult) -> Iterator[smtplib.SMTP]:
         yield server
 
 
+def _addressed(plan: AlertPlan) -> EmailMessage:
+    """Begin a mail; raises ``UsageError`` for what is no address."""
+    mail = EmailMessage()
+    try:
+        mail["From"], mail["To"] = plan.sender or "", ", ".join(plan.receivers)
+        ours = [*mail["From"].addresses, *mail["To"].addresses]
+    except (IndexError, AttributeError, ValueError):  # how email's parser says that it is none
+        ours = []
+    if len(ours) <= len(plan.receivers) or not all(each.username for each in ours):
+        raise UsageError(
+            "[alerts] from, to: give addresses, as ops@example.org; one of them is none"
+        )
+    return mail
+
+
 def _message(alert: Alert, plan: AlertPlan) -> EmailMessage:
-    mail, sender = EmailMessage(), plan.sender or ""
-    mail["From"], mail["To"] = sender, ", ".join(plan.receivers)
+    mail, sender = _addressed(plan), plan.sender or ""
     subject = f"[crawl] {alert['state']}: {alert['message']}"
     mail["Subject"] = plain(" ".join(subject.split()))[:_SHOWN]
     mail["Date"] = datetime.fromisoformat(alert["at"])

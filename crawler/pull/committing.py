@@ -34,7 +34,7 @@ from crawler.pull.latest import latest_path, slug_of
 from crawler.pull.replies import Recorded, Reply, replies_of
 from crawler.pull.state import Outcome, RunState, State, TargetState, Version
 from crawler.pull.validators import Validators, validators_of
-from crawler.pull.versions import New, Versions, open_versions
+from crawler.pull.versions import New, Versions, has_file_of_its_own, open_versions
 from crawler.record import NEXT, Record, page_number
 
 OUTCOMES_KEPT: Final = 300
@@ -287,7 +287,8 @@ class Commit:
                 self._state.forget_version(version)
                 folder = self._workshop.folder
                 for place in filter(None, (version.place, version.diff)):
-                    self._remove(folder / place)
+                    if has_file_of_its_own(place):  # it may be of when the job kept rows
+                        self._remove(folder / place)
 
     def _remove(self, path: Path) -> None:
         """Have a file removed once the transaction that has no use for it is made."""

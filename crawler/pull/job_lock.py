@@ -6,13 +6,12 @@ where the pull was killed.
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from crawler.errors import JobRunningError, LogLockedError
-from crawler.run_lock import RunLock
+from crawler.run_lock import RunLock, is_held
 
 _LOCKED: Final = "pull"
 
@@ -31,16 +30,12 @@ def lock_job(name: str, folder: Path, *, wait: bool) -> RunLock:
 def running_since(folder: Path) -> float | None:
     """Give since when a job is being pulled, Unix seconds, None where it is not.
 
-    Only a look: what would take the lock to see might keep a pull from beginning.
+    The kernel is asked: the process that the file names may be of another container, or be gone
+    and another have its number.
     """
+    lock = folder / f"{_LOCKED}.lock"
     try:
-        pid, since = (folder / f"{_LOCKED}.lock").read_text().split()
-        os.kill(int(pid), 0)
-    except PermissionError:  # it is there, and another user's
-        pass
+        _, since = lock.read_text().split()
+        return datetime.fromisoformat(since).timestamp() if is_held(lock) else None
     except (OSError, ValueError):
-        return None
-    try:
-        return datetime.fromisoformat(since).timestamp()
-    except ValueError:
         return None

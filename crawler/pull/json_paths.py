@@ -61,7 +61,8 @@ def _without(value: Any, steps: tuple[Step, ...]) -> Any:  # noqa: ANN401
     if isinstance(value, dict) and not isinstance(step, int):
         return _without_members(value, value if step is None else {step}, rest)
     if isinstance(value, list) and not isinstance(step, str):
-        chosen = range(len(value)) if step is None else {step % len(value) if value else 0}
+        count = len(value)
+        chosen = [at for at in range(count) if step in (None, at, at - count)]
         return _without_elements(value, chosen, rest)
     return value
 

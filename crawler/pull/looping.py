@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -143,6 +144,18 @@ class Loop:
         self._take(jobs)
         self._waiting = {path: str(error) for path, error in errors.items()}
         self._has_begun = True
+        self._say_next()
+
+    def _say_next(self) -> None:
+        """Say what there is to do: the first pull may be hours away."""
+        moments = {path: self._table.next_at(path) or 0.0 for path in self._jobs}
+        path = min(moments, key=moments.__getitem__)
+        at = datetime.fromtimestamp(moments[path], self._timing(self._jobs[path].job).zone)
+        count = len(moments)
+        self._say(
+            f"{count} job{'s' * (count > 1)}; next pull: {self._jobs[path].job.name}, "
+            f"{at.isoformat(' ', 'seconds')}"
+        )
 
     def _readable(
         self, files: Sequence[Path]

@@ -23,6 +23,7 @@ from crawler.pull.durable import Workshop, end_of_others
 from crawler.pull.job import VersionForm
 
 VERSIONS: Final = "versions"
+_DAY: Final = "date="
 
 
 class New(NamedTuple):
@@ -129,7 +130,7 @@ class _Parquet:
     def __init__(self, workshop: Workshop, run: str) -> None:
         pyarrow_modules()
         self._workshop = workshop
-        self._place = f"{VERSIONS}/date={_day(run)}/{run}.parquet"
+        self._place = f"{VERSIONS}/{_DAY}{_day(run)}/{run}.parquet"
         self._rows: list[dict[str, Any]] = []
 
     def add(self, new: New) -> Place:
@@ -149,6 +150,11 @@ class _Parquet:
         with self._workshop.writing(self._workshop.folder / self._place) as part:
             parquet.write_table(pa.Table.from_pylist(self._rows, schema=schema), part)
         return {}
+
+
+def has_file_of_its_own(place: str) -> bool:
+    """Tell whether a version's place is its alone: rows share a file with other targets'."""
+    return place.count("/") == 2 and not place.startswith(f"{VERSIONS}/{_DAY}")
 
 
 def _moment(at: float) -> str:

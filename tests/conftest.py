@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.browser import Browser, chromium
 from tests.warm import Warm
@@ -25,6 +26,9 @@ def command(*arguments: object) -> list[str]:
     """The command line of a ``crawl`` that runs with this interpreter."""
     return [sys.executable, "-m", "crawler", *map(str, arguments)]
 
+
+settings.register_profile("crawl", deadline=None)  # a slow machine is no defect of ours
+settings.load_profile("crawl")
 
 _warm = list[Warm]()
 """The process that forks commands, once there is one."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crawler.channel import Channel, ChannelClosedError
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=300) | st.integers() | st.text(max_size=50), max_size=20))
 def test_messages_arrive_in_order_however_they_are_cut(messages) -> None:
     """Fed byte by byte or whole, the same messages come out."""

@@ -6,7 +6,7 @@ from math import isnan, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, brunnermunzel, mannwhitneyu
 
@@ -38,7 +38,6 @@ def slack(share: float, trials: int) -> float:
 tied_times = st.lists(st.integers(1, 40), min_size=10, max_size=60)
 
 
-@settings(deadline=None)
 @given(tied_times, tied_times)
 def test_the_rank_test_is_scipys(old: list[int], new: list[int]) -> None:
     """U, its p-value with ties, and the bounds of the chance of slower are what scipy has."""
@@ -160,7 +159,6 @@ def test_intervals_of_changes_cover(kind: str, q: float, count: int) -> None:
     assert held / trials >= 1 - NOMINAL - slack(NOMINAL, trials)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0.01, 1e4), min_size=30, max_size=300),
     st.lists(st.floats(0.01, 1e4), min_size=30, max_size=300),

@@ -179,7 +179,7 @@ def test_without_an_order_results_come_as_they_are_completed() -> None:
     assert ledger.done
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     count=st.integers(0, 60),
     window=st.integers(1, 30),

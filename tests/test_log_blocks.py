@@ -154,7 +154,7 @@ def lines(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(lines(), max_size=12), st.sampled_from(GROUPINGS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_both_readers_agree(
     tmp_path_factory: pytest.TempPathFactory, texts: list[bytes], group_by: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_both_readers_agree(
 
 
 @given(lines(), st.sampled_from(("endpoint", "host", "path", "url", "status", "city")))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(b'{"run":"r","seq":0,"url":"u"}', "endpoint")
 def test_a_line_counts_as_the_codec_reads_it(
     tmp_path_factory: pytest.TempPathFactory, text: bytes, group_by: str
@@ -382,7 +382,6 @@ def test_a_block_is_of_one_run(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5)), max_size=30))
-@settings(deadline=None)
 def test_blocks_are_joined_without_loss(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[tuple[str, int]]
 ) -> None:
@@ -448,7 +447,6 @@ SEQS = st.one_of(st.integers(0, 8), st.integers(1020, 1030), st.integers(2**30, 
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), SEQS), max_size=30), st.data())
-@settings(deadline=None)
 def test_the_newest_record_of_a_target_stands(
     records: list[tuple[str, int]], data: st.DataObject
 ) -> None:

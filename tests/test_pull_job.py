@@ -228,8 +228,8 @@ def test_check_tells_when_and_what_is_hardly_meant(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ('[alerts]\ncommand = ["./alert"]', "[alerts] command: there is no program ./alert"),
-        ('[alerts]\ncommand = ["no-such-program"]', "there is no program no-such-program"),
+        ('[alerts]\ncommand = ["./alert"]', "[alerts] command: there is no program './alert'"),
+        ('[alerts]\ncommand = ["no-such-program"]', "there is no program 'no-such-program'"),
         ('[metrics]\ntextfile = "gone/a.prom"', "[metrics] textfile"),
         ('[store]\ndir = "job.toml"', "[store] dir"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.figures import FRACTION_NAMES, Figures
@@ -243,7 +243,6 @@ durations = st.lists(
 
 
 @given(durations, st.integers(3, 60))
-@settings(deadline=None)
 def test_bars_hold_every_value(values: list[float], most: int) -> None:
     """Bars follow on each other from the minimum to the maximum, and leave no value out."""
     times = Histogram()
@@ -266,7 +265,6 @@ def test_bars_are_even_on_a_log_scale() -> None:
 
 
 @given(durations)
-@settings(deadline=None)
 def test_a_curve_rises_from_the_minimum_to_the_maximum(values: list[float]) -> None:
     """The points of a percentile curve are the histogram's, and rise in both directions."""
     times = Histogram()

@@ -188,7 +188,7 @@ def test_a_reply_cannot_drive_the_terminal() -> None:
 names = st.text(st.characters(exclude_characters="?#"), max_size=120)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(names, st.floats(0, 1e7), st.booleans()), max_size=30),
     st.integers(60, 120),

@@ -10,7 +10,7 @@ import sys
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawler.durations import duration_s, duration_text
@@ -34,7 +34,6 @@ def integral(stages: tuple[Stage, ...], offset_s: float) -> float:
     return total
 
 
-@settings(deadline=None)
 @given(RAMPS)
 @example([Stage(0, 500, 3), Stage(500, 500, 6), Stage(0, 0, 1), Stage(500, 0, 1)])
 def test_request_k_is_due_when_the_integral_of_the_rate_reaches_k(stages: list[Stage]) -> None:
@@ -44,7 +43,6 @@ def test_request_k_is_due_when_the_integral_of_the_rate_reaches_k(stages: list[S
         assert integral(ramp, due_s) == pytest.approx(k, rel=1e-9, abs=2e-6)
 
 
-@settings(deadline=None)
 @given(RAMPS, st.sampled_from(["constant", "poisson"]))
 def test_moments_ascend_within_the_schedule_where_the_rate_is_above_0(stages, arrivals) -> None:
     """Moments never go back, end with the last stage, and none falls into a pause."""
@@ -58,7 +56,6 @@ def test_moments_ascend_within_the_schedule_where_the_rate_is_above_0(stages, ar
         assert any(at is not None and stages[at].requests > 0 for at in around)
 
 
-@settings(deadline=None)
 @given(RAMPS)
 def test_a_ramp_has_as_many_requests_as_its_area(stages: list[Stage]) -> None:
     """As many are due as there are whole numbers from 0 below the integral of all stages."""

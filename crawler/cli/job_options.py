@@ -48,6 +48,8 @@ _NOT_OF_A_JOB: Final = frozenset(
 )
 """What a pull decides for itself: its log, its ends, and that each target is asked each time."""
 _WITH_SECRETS: Final = frozenset(("header", "user", "bearer", "cookie", "proxy"))
+_BODIES: Final = frozenset(("data", "json"))
+_PLACE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|\$\{file:[^{}]+\}")
 _LIST: Final = "list"
 
 
@@ -192,6 +194,11 @@ def _text(name: str, text: str) -> str:
         text = _FILE_IN_HEADER.sub(r"\1: ${file:\2}", text)
     if name in _WITH_SECRETS:
         return expand_files(text, f"--{name}")
+    if name in _BODIES and _PLACE.search(text):
+        raise UsageError(
+            f"--{name}: ${{...}} is not filled in there; send a secret in a header, or have "
+            "--data @FILE read the body"
+        )
     return protected(text) if name == "url-template" else text
 
 

@@ -65,8 +65,8 @@ def _hints(job: PullJob) -> Iterator[str]:
     if plan.rules and not channels_of(plan):
         yield "[alerts]: without command, webhook or smtp they are only shown, not told"
     if channels_of(plan) and not plan.rules:
-        yield "[alerts]: without failures, fail-on, slower or unchanged-for, all that is told is"
-        yield "  a pull that cannot be made"
+        yield "[alerts]: without failures, fail-on, slower, unchanged-for or changes, all that is"
+        yield "  told is a pull that cannot be made"
 
 
 def _known(job: PullJob) -> dict[str, TargetState]:

@@ -23,6 +23,7 @@ from crawler.cli.job_options import (
     read_requests,
     standing_at,
 )
+from crawler.cli.job_twins import twins_of
 from crawler.cli.pull_options import PullOptions
 from crawler.cli.pull_views import next_at_of, show_history, show_status
 from crawler.cli.stopping import StopSignals
@@ -37,7 +38,7 @@ from crawler.pull.job import PullJob, job_of
 from crawler.pull.job_file import JobFile, parse_job, read_job_file
 from crawler.pull.job_lock import lock_job
 from crawler.pull.looping import AT_ONCE, LoadedJob, Loop, check_apart, job_files
-from crawler.pull.overview import JobView, view_of
+from crawler.pull.overview import view_of
 from crawler.pull.pulling import Pull, Pulled, check_pull, note_failure
 from crawler.pull.rotation import LOG_NAME
 from crawler.pull.state import State
@@ -152,6 +153,8 @@ class _Stopping:
 def _pull(job: PullJob, file: JobFile, options: PullOptions) -> int:
     check_channels(job.alerts)
     requests = read_requests(file, _warner(job))
+    for text in () if options.text_on_stdin else twins_of(job):  # a loop has looked
+        _say(text)
     check_pull(job, requests.settings)
     check_cursor(file, job.cursor)
     stopping, codes = _Stopping(), list[int]()
@@ -195,28 +198,26 @@ def _warner(job: PullJob) -> Callable[[str], None]:
 def _tell(job: PullJob, state: State, pulled: Pulled) -> bool:
     """Tell whoever is to know; give whether a limit was broken."""
     run, warn = pulled.committed.run, _warner(job)
-    broken = _broken_limits(job, pulled.committed)
+    broken = list[Finding]()
+    if job.alerts.thresholds and pulled.committed.targets:  # else it was stopped before a reply
+        from crawler.pull.limits import broken_limits
+
+        broken = broken_limits(job, job.store.folder / LOG_NAME, pulled.committed)
     found = [*broken, *findings(job, state, pulled.committed)]
     note(job, state, found, run.id, run.ended, made=True)
     deliver(job, state, time.time(), warn)
-    if job.textfile is not None or job.otlp is not None:
-        _export(job, view_of(job, state, next_at=next_at_of(job, run.started)))
+    _export_view(job, state, run.started)
     for each in broken:
         if each.firing:
             warn(each.message)
     return any(each.firing for each in broken)
 
 
-def _broken_limits(job: PullJob, committed: Committed) -> list[Finding]:
-    if not job.alerts.thresholds:
-        return []
-    from crawler.pull.limits import broken_limits
-
-    return broken_limits(job, job.store.folder / LOG_NAME, committed)
-
-
-def _export(job: PullJob, view: JobView) -> None:
+def _export_view(job: PullJob, state: State, now_s: float) -> None:
     """Write and send the figures; that they cannot be is no failure of the pull."""
+    if job.textfile is None and job.otlp is None:
+        return
+    view = view_of(job, state, next_at=next_at_of(job, now_s))
     try:
         if job.textfile is not None:
             from crawler.pull.metrics import write_metrics
@@ -264,6 +265,7 @@ def _note_failure(job: PullJob, words: str) -> None:
             found = [Finding("pull", job.name, firing=True, message=message)]
             note(job, state, found, "", now_s, made=False)
             deliver(job, state, now_s, _warner(job))
+            _export_view(job, state, now_s)
     except (CrawlError, OSError):
         return  # the error itself may be that the state cannot be used
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from crawler.pull.baseline import BASELINE, RECENT, drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob
+from crawler.pull.news import changes, iso, subject_of
 from crawler.pull.state import Message, State, TargetState
 
 OLD_S: Final = 7 * 86_400.0
@@ -56,11 +56,6 @@ def findings(job: PullJob, state: State, committed: Committed) -> Iterator[Findi
             yield _unchanged(target, subject, plan.unchanged_for_s)
 
 
-def subject_of(target: TargetState) -> str:
-    """Name a target in an alert."""
-    return target.key if target.page == 1 else f"{target.key} page {target.page}"
-
-
 def _failing(target: TargetState, subject: str, limit: int) -> Finding:
     if not target.failures:
         return Finding("failures", subject, False, f"{subject} answers again")
@@ -93,7 +88,7 @@ def _unchanged(target: TargetState, subject: str, limit_s: float) -> Finding:
     still_s = target.succeeded_at - target.changed_at
     if still_s <= limit_s:
         return Finding("unchanged-for", subject, False, f"{subject} changes again")
-    since = _iso(target.changed_at)
+    since = iso(target.changed_at)
     return Finding("unchanged-for", subject, True, f"{subject} has not changed since {since}")
 
 
@@ -118,6 +113,8 @@ def note(
                 _tell(job, state, each, run, at_s, since)
                 _end(state, each.rule, each.subject)
                 del firing[each.rule, each.subject]
+        for news in changes(job, state):
+            _put(job, state, news, at_s)
 
 
 def _gone(
@@ -144,17 +141,20 @@ def _end(state: State, rule: str, subject: str) -> None:
 def _tell(
     job: PullJob, state: State, found: Finding, run: str, at_s: float, since_s: float
 ) -> None:
-    """Put what is to be told where it is kept until it was: a row a channel."""
-    body = {
+    """Put what is to be told where it is kept until it was told: a row a channel."""
+    _put(job, state, {
         "job": job.name,
         "rule": found.rule,
         "subject": found.subject,
         "state": "firing" if found.firing else "recovered",
-        "since": _iso(since_s),
-        "at": _iso(at_s),
+        "since": iso(since_s),
+        "at": iso(at_s),
         "message": f"{job.name}: {found.message}",
         "run": run,
-    }
+    }, at_s)  # fmt: skip
+
+
+def _put(job: PullJob, state: State, body: Mapping[str, str], at_s: float) -> None:
     for channel in channels_of(job.alerts):
         state.change(
             "INSERT INTO message (at, channel, body) VALUES (?, ?, ?)",
@@ -190,7 +190,7 @@ def deliver(job: PullJob, state: State, now_s: float, warn: Callable[[str], None
 def _give_up(state: State, channel: str, now_s: float, warn: Callable[[str], None]) -> None:
     """Forget of what waits for a channel that is down what nobody has to know any more."""
     waiting = [message for message in state.messages() if message.channel == channel]
-    firing = {(rule, subject, _iso(since)) for rule, subject, since in _firing(state)}
+    firing = {(rule, subject, iso(since)) for rule, subject, since in _firing(state)}
     given_up = [
         message
         for number, message in enumerate(reversed(waiting))
@@ -211,9 +211,3 @@ def _is_so(message: Message, firing: Set[tuple[str, str, str]]) -> bool:
 
 def _forget(state: State, message: Message) -> None:
     state.change("DELETE FROM message WHERE id = ?", message.id)
-
-
-def _iso(moment_s: float) -> str:
-    return (
-        datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    )

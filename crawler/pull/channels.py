@@ -28,7 +28,8 @@ from crawler.pull.job import AlertPlan
 from crawler.urls import InvalidUrl, wire_url
 
 Alert = Mapping[str, Any]
-"""``job rule subject state since at message run``: texts; ``state`` is firing or recovered."""
+"""``job rule subject state since at message run``: texts; ``state`` is firing, recovered or
+changed. What changed has a ``version``, where it is, and with a file a version a ``diff``."""
 
 _COMMAND_S: Final = 30.0
 _NETWORK_S: Final = 10.0
@@ -74,7 +75,10 @@ def check_program(plan: AlertPlan, folder: Path) -> None:
     program = _expanded(plan.command[0], "[alerts] command")
     found = shutil.which(str(folder / program) if "/" in program else program)
     if found is None:
-        raise UsageError(f"[alerts] command: there is no program {plan.command[0]}; give its path")
+        raise UsageError(
+            f"[alerts] command: there is no program {plan.command[0]!r}; give its path, and its "
+            'arguments as texts of their own: ["./alert", "--loud"]'
+        )
 
 
 def send(channel: str, alert: Alert, plan: AlertPlan, folder: Path) -> None:
@@ -173,6 +177,11 @@ def _hidden(text: str, words: tuple[str, ...]) -> str:
     return text
 
 
+def _words(alert: Alert) -> list[str]:
+    """Give what people are to read: the message, and the diff where there is one."""
+    return [alert["message"], *filter(None, (alert.get("diff"),))]
+
+
 def _encoded(alert: Alert) -> bytes:
     return json.dumps(dict(alert), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
@@ -185,7 +194,7 @@ def _post(alert: Alert, plan: AlertPlan, _: Path) -> None:
     try:
         reply = requests.post(
             url,
-            data=_encoded({**alert, "text": alert["message"]}),
+            data=_encoded({**alert, "text": "\n".join(_words(alert))}),
             headers={"Content-Type": "application/json"},
             timeout=_NETWORK_S,
             allow_redirects=False,
@@ -274,8 +283,10 @@ def _message(alert: Alert, plan: AlertPlan) -> EmailMessage:
     mail["Date"] = datetime.fromisoformat(alert["at"])
     mail["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or "localhost")
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
-    facts = "".join(f"{name}: {value}\n" for name, value in alert.items() if name != "message")
-    mail.set_content(f"{alert['message']}\n\n{facts}".encode("utf-8", "replace").decode())
+    words = ("message", "diff")
+    facts = "".join(f"{name}: {value}\n" for name, value in alert.items() if name not in words)
+    text = "\n\n".join((*_words(alert), facts))
+    mail.set_content(text.encode("utf-8", "replace").decode())
     return mail
 
 

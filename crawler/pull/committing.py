@@ -62,6 +62,8 @@ class _Group:
     last_page: int = 0
     whole: bool = True
     failed: bool = False
+    succeeded_at: float | None = None
+    """When its first page went well before."""
 
 
 class Commit:
@@ -136,6 +138,8 @@ class Commit:
         found = None
         if self._cursors is not None and judged.content is not None:
             judged, found = self._with_cursor(judged, self._cursors)
+        if not group.cursors:
+            group.succeeded_at = known.succeeded_at
         group.cursors.append(found)
         group.last_page = page
         group.failed = group.failed or judged.outcome == FAILED
@@ -208,7 +212,7 @@ class Commit:
         self._state.add(
             Version(
                 known.id, new.run, new.at, content.digest, place, diff, len(content.data),
-                added, removed,
+                added, removed, int(known.changed_at is not None),
             )
         )  # fmt: skip
         if known.ending not in (None, content.ending):
@@ -255,6 +259,9 @@ class Commit:
             return
         self._failed += group.failed
         first = self._state.target(group.key)
+        if group.failed and first is not None:  # what later pages hold is to be asked for again
+            first = first._replace(succeeded_at=group.succeeded_at)
+            self._state.set_target(first)
         if self._cursors is not None and first is not None:
             found, origin = furthest(group.cursors), self._cursors.plan.origin
             if group.whole and found is not None:

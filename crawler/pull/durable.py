@@ -77,13 +77,17 @@ class Workshop:
         return start + len(data)
 
 
-def end_of_others(path: Path, ours: bytes) -> int:
-    """Give where a file's last whole line ends that does not begin with ``ours``; 0 without one."""
-    end = at = 0
+def end_of_others(path: Path, ours: bytes, start: int) -> int:
+    """Give where a file's last whole line ends that does not begin with ``ours``.
+
+    Lines are looked at from ``start`` on, where one begins; without one it is the answer.
+    """
+    end = at = start
     with _told("read", path):
         if not path.exists():
-            return 0
+            return start
         with path.open("rb") as file:
+            file.seek(start)
             for line in file:
                 at += len(line)
                 if line.endswith(b"\n") and not line.startswith(ours):

@@ -7,6 +7,7 @@ is read only when a pull begins, so that a status needs no secret.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from hashlib import sha256
@@ -88,6 +89,7 @@ class AlertPlan:
     thresholds: tuple[Threshold, ...] = ()
     slower: bool = False
     unchanged_for_s: float | None = None
+    changes: bool = False
     command: tuple[str, ...] = ()
     webhook: str | None = None
     smtp: str | None = None
@@ -102,6 +104,7 @@ class AlertPlan:
             "fail-on": bool(self.thresholds),
             "slower": self.slower,
             "unchanged-for": self.unchanged_for_s is not None,
+            "changes": self.changes,
         }
         return tuple(rule for rule, is_there in there.items() if is_there)
 
@@ -169,6 +172,7 @@ def _manner(file: JobFile) -> str:
         *(_headers_of(file.path.parent / name) for name in files),
         *(sorted(file.table(name).items()) for name in ("request", "replies")),
         file.table("store").get("ignore"),
+        sorted(file.table("cursor").items()),
     ]
     return sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()
 
@@ -185,6 +189,18 @@ def _headers_of(path: Path) -> list[str]:
     ]
 
 
+_NICKNAMES: Final[Mapping[str | None, str]] = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What crontab(5) calls some schedules."""
+
+
 def _timing(top: Table) -> Timing:
     schedule, every_s = top.get("schedule"), top.get("every")
     if schedule is not None and every_s is not None:
@@ -195,7 +211,7 @@ def _timing(top: Table) -> Timing:
         if top.get(name, 0.0) > _LONGEST_S:
             raise UsageError(f"{name}: it is longer than ten years")
     return Timing(
-        schedule=schedule,
+        schedule=_NICKNAMES.get(schedule, schedule),
         every_s=every_s,
         zone=zone_of(top.get("timezone")),
         jitter_s=top.get("jitter", 0.0),
@@ -258,6 +274,7 @@ def _alerts(table: Table) -> AlertPlan:
         thresholds=parse_thresholds(table["fail-on"], "fail-on") if "fail-on" in table else (),
         slower=table.get("slower", False),
         unchanged_for_s=table.get("unchanged-for"),
+        changes=table.get("changes", False),
         command=table.get("command", ()),
         webhook=table.get("webhook"),
         smtp=table.get("smtp"),

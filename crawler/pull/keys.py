@@ -130,6 +130,7 @@ SECTIONS: Final[Mapping[str, tuple[Key, ...]]] = {
         ),
         Key("slower", "flag", "Tell when a target's latency leaves its own baseline.", "true"),
         Key("unchanged-for", "duration", "Tell when a target did not change so long.", '"2d"'),
+        Key("changes", "flag", "Tell when a target changed, with the diff.", "true"),
         Key("command", "texts", "Program to run, the alert as JSON on its stdin.", '["./alert"]'),
         Key(
             "webhook",

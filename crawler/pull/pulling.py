@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -142,7 +142,7 @@ class Pull:
         settings = _with_spool(self.requests.settings, spool / _BODIES)
         known = {target.key: target for target in state.targets() if target.page == 1}
         asking = Asking(self.job, settings, known, time.time())
-        with self.requests.open() as targets:
+        with _telling_errors(spool), self.requests.open() as targets:
             crawl = Job(
                 targets=asking.requests(targets), settings=settings, out=log, warn=self.warn,
                 tables=False, wait_for_lock=True,
@@ -183,6 +183,16 @@ def _note_killed(state: State, begun_s: float | None) -> None:
     told = state.rows("SELECT 1 FROM run WHERE started >= ? AND error IS NULL LIMIT 1", begun_s)
     if not told:
         state.add(RunState(_run_id(begun_s), begun_s, begun_s, 0, 0, 0, None, cut=True))
+
+
+@contextlib.contextmanager
+def _telling_errors(spool: Path) -> Iterator[None]:
+    """A pull that ends in an error was not killed, and the error is told."""
+    try:
+        yield
+    except CrawlError:
+        (spool / _BEGUN).unlink(missing_ok=True)
+        raise
 
 
 def _begun_s(spool: Path) -> float | None:

@@ -109,10 +109,14 @@ MIGRATIONS: Final = (
     CREATE INDEX outcome_of ON outcome (target);
     CREATE INDEX version_of ON version (target);
     """,
+    """
+    ALTER TABLE version ADD COLUMN news INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Outcomes and versions are newest by ``rowid``, the order they came in: a clock may be put back.
 It stands behind the key in their indexes, so the newest of a target are found without sorting.
 
-``gone`` names files that are to be removed, so that a kill leaves none behind. ``alert`` holds what
-is firing, ``message`` what is still to be told, a row a channel.
+``news`` marks versions of which nobody was told yet that their target changed. ``gone`` names files
+that are to be removed, so that a kill leaves none behind. ``alert`` holds what is firing,
+``message`` what is still to be told, a row a channel.
 """

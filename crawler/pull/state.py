@@ -93,7 +93,8 @@ class Outcome(NamedTuple):
 class Version(NamedTuple):
     """A version that is kept. ``place`` and ``diff`` are paths in the job's folder.
 
-    ``added`` and ``removed`` count the lines of a diff, None where there is none.
+    ``added`` and ``removed`` count the lines of a diff, None where there is none. ``news`` is 1
+    where there was an earlier one and nobody was told yet.
     """
 
     target: int
@@ -105,6 +106,7 @@ class Version(NamedTuple):
     bytes: int
     added: int | None
     removed: int | None
+    news: int = 0
 
 
 class Message(NamedTuple):
@@ -250,14 +252,19 @@ class State:
         return [Outcome(*row) for row in reversed(found)]
 
     def latencies_ms(self, target: int, most: int) -> tuple[float, ...]:
-        """Give the latencies of the successes among a target's newest outcomes, oldest first."""
+        """Give a target's latencies, oldest first: of its newest successes of one kind.
+
+        A 304 and a whole reply are not to be held against each other; the newest success says
+        which.
+        """
         found = self.rows(
-            "SELECT CASE outcome WHEN 'failed' THEN NULL ELSE elapsed_ms END FROM outcome "
-            "WHERE target = ? ORDER BY rowid DESC LIMIT ?",
+            "SELECT elapsed_ms FROM outcome WHERE target = ?1 AND outcome <> 'failed' "
+            "AND (status = 304) IS (SELECT status = 304 FROM outcome WHERE target = ?1 "
+            "AND outcome <> 'failed' ORDER BY rowid DESC LIMIT 1) ORDER BY rowid DESC LIMIT ?2",
             target,
             most,
         )
-        return tuple(each for (each,) in reversed(found) if each is not None)
+        return tuple(each for (each,) in reversed(found))
 
     def versions(self, *, target: int | None = None, most: int = -1) -> list[Version]:
         """Give the newest versions, of one target or of all, newest first."""
@@ -269,6 +276,14 @@ class State:
             most,
         )
         return [Version(*row) for row in found]
+
+    def news(self) -> list[tuple[TargetState, Version]]:
+        """Give the versions of which nobody was told yet, oldest first, and whose they are."""
+        found = self.rows(
+            f"SELECT {', '.join(Version._fields)} FROM version WHERE news ORDER BY rowid"
+        )
+        targets = {target.id: target for target in self.targets()} if found else {}
+        return [(targets[row[0]], Version(*row)) for row in found]
 
     def pages_beyond(self, key: str, page: int) -> list[TargetState]:
         """Give a target's pages behind ``page`` that were there before."""

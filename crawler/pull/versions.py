@@ -106,8 +106,8 @@ class _Lines:
     def __init__(self, workshop: Workshop, run: str, sizes: Mapping[str, int]) -> None:
         self._workshop = workshop
         self._place = f"{VERSIONS}/{_day(run)}.jsonl"
-        self._start = sizes.get(self._place)
-        """None where the state knows nothing of the file: it may be an earlier state's."""
+        self._start = sizes.get(self._place, 0)
+        """What stands behind it is of a pull that was killed, or of a later state than this one."""
         self._ours = f'{{"run":"{run}"'.encode()
         self._lines: list[bytes] = []
 
@@ -119,7 +119,7 @@ class _Lines:
         if not self._lines:
             return {}
         path = self._workshop.folder / self._place
-        start = end_of_others(path, self._ours) if self._start is None else self._start
+        start = end_of_others(path, self._ours, self._start)
         size = self._workshop.append(path, b"".join(self._lines), start=start)
         return {self._place: size}
 

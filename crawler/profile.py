@@ -90,7 +90,7 @@ def profile_of(settings: Settings, held: Held = NOTHING_HELD) -> Profile:
     return Profile(
         headers=(*(pair for pair in neutral if pair[0].lower() not in named), *own),
         neutral_headers=neutral,
-        proxies=proxies_of(settings, held),
+        proxies=held.proxies if settings.proxy is None else (settings.proxy, settings.proxy),
         verify=verify,
         cert=_checked_cert(given_cert(settings) or held.cert),
         params=held.params,
@@ -98,17 +98,10 @@ def profile_of(settings: Settings, held: Held = NOTHING_HELD) -> Profile:
     )
 
 
-def proxies_of(settings: Settings, held: Held = NOTHING_HELD) -> Proxies | None:
-    """Give the proxies as ``Profile`` has them."""
-    if settings.proxy is not None:
-        return settings.proxy, settings.proxy
-    return held.proxies
-
-
 def environment_proxies() -> dict[str, str]:
     """Give the proxies of the environment, or of the system, by scheme."""
     if sys.platform == "linux" and not any(n.lower().endswith("_proxy") for n in os.environ):
-        return {}  # a tenth of a start's time goes into the module that would find out the same
+        return {}  # what would find out the same has http and email imported for it
     from urllib.request import getproxies
 
     return getproxies()
@@ -121,9 +114,8 @@ def check_direct(settings: Settings, held: Held = NOTHING_HELD, through: str | N
     """
     if not settings.block_private:
         return
-    if through is None and held.trusts_environment:
-        if not {"http", "https", "all"} & environment_proxies().keys():
-            return
+    named = {"http", "https", "all"} & environment_proxies().keys()
+    if through is None and held.trusts_environment and named:
         through = "the environment's proxies (unset http_proxy, https_proxy and all_proxy)"
     if through is not None:
         raise SessionError(

@@ -99,10 +99,10 @@ class BenchProgress:
         self._length_s = length_s
         self._bars: tuple[Bar, Bar] | None = None
         if stream is not None:
-            whole = total if length_s is None else length_s
-            form = _COUNTED if whole is None else _TIMED if length_s is not None else _OF_TOTAL
             from crawler.bar import Bar
 
+            whole = total if length_s is None else length_s
+            form = _COUNTED if whole is None else _TIMED if length_s is not None else _OF_TOTAL
             self._bars = (
                 Bar(stream, position=0, total=whole, bar_format=form, leave=False),
                 Bar(stream, position=1, bar_format="{desc}", leave=False),

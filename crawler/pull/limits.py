@@ -1,6 +1,6 @@
 """A pull's figures held against the limits of its job: what needs the report, and so numpy.
 
-It is imported for a job that has limits; a pull without any starts in three quarters of the time.
+It is imported for a job that has limits: a pull without any starts sooner.
 """
 
 from __future__ import annotations

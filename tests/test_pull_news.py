@@ -11,19 +11,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crawler.cli.job_options import known_keys
 from crawler.log import read_log
-from crawler.pull.alerting import note
+from crawler.pull.alerting import findings, note
 from crawler.pull.channels import check_channels
-from crawler.pull.job import AlertPlan
+from crawler.pull.committing import Committed
+from crawler.pull.job import AlertPlan, PullJob, job_of
+from crawler.pull.job_file import read_job_file
 from crawler.pull.job_lock import lock_job, running_since
 from crawler.pull.json_paths import JsonPath
 from crawler.pull.news import MOST_TOLD
-from crawler.pull.state import State
+from crawler.pull.state import RunState, State, TargetState
 from tests.conftest import command, crawl
 from tests.pull_site import PulledJob, Reply, Site, serving
 
@@ -211,19 +215,49 @@ def test_last_success_waits_for_all_pages(site: Site, tmp_path: Path) -> None:
 
 
 def test_304s_and_whole_replies_have_baselines_of_their_own(site: Site, tmp_path: Path) -> None:
-    """A quiet target that begins to change is not slower for that."""
-    job = _job(tmp_path, site)
+    """A quiet target that begins to change is not slower; a slow one is not well for a 304."""
+    job = _job(tmp_path, site, _alerting(tmp_path, "slower = true"))
     site.page("/a", Reply({"n": 1}))
     job.pull()
     with State.open(job.folder) as state:
-        for number in range(60):
-            status, elapsed_ms = (304, 1.0) if number < 50 else (200, 9.0)
+        [target] = state.targets()
+        told = list[bool | None]()
+        for number in range(120):
+            status, elapsed_ms = (304, 1.0) if number < 60 or number % 2 else (200, 9.0)
+            slow = 30.0 if number >= 110 and status == 200 else 0.0
             state.change(
                 "INSERT INTO outcome VALUES (1, ?, ?, 'unchanged', ?, NULL, NULL, ?)",
-                float(number), f"r{number}", status, elapsed_ms,
+                float(number), f"r{number}", status, elapsed_ms + slow + number % 3 / 10,
             )  # fmt: skip
-        assert set(state.latencies_ms(1, 10)) == {9.0}
-        assert 1.0 not in state.latencies_ms(1, 100)
+            [found] = _slower_of(job, state, target)
+            told.append(found)
+    assert True not in told[:110]
+    assert told[-1] is True
+    assert told[told.index(True) :].count(False) == 0
+
+
+def _slower_of(job: PulledJob, state: State, target: TargetState) -> list[bool | None]:
+    plan = AlertPlan(slower=True)
+    run = RunState("r", 0.0, 0.0, 0, 1, 0, None)
+    found = findings(_plan_of(job, plan), state, Committed(run, (target,), 0))
+    return [each.firing for each in found if each.rule == "slower"]
+
+
+def _plan_of(job: PulledJob, plan: AlertPlan) -> PullJob:
+    return replace(job_of(read_job_file(job.path, known_keys())), alerts=plan)
+
+
+def test_ignoring_a_part_of_each_element_takes_its_time_and_no_more() -> None:
+    """Ten times the elements take ten times as long, not a hundred times."""
+    rule = JsonPath.parse("$.items[*].t")
+
+    def seconds(count: int) -> float:
+        value = {"items": [{"t": n, "v": n} for n in range(count)]}
+        began = time.process_time()
+        assert rule.without(value)["items"][-1] == {"v": count - 1}
+        return time.process_time() - began
+
+    assert min(seconds(50_000) for _ in range(3)) < 40 * max(seconds(5_000) for _ in range(3))
 
 
 # -- what is told of a pull

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crawler.pull.baseline import BASELINE, RECENT, drift
+from crawler.pull.baseline import BASELINE, RECENT, worst_drift
 from crawler.pull.channels import ChannelError, channels_of, send
 from crawler.pull.committing import Committed
 from crawler.pull.job import PullJob
@@ -71,7 +71,7 @@ def failure_of(target: TargetState) -> str:
 
 
 def _slower(state: State, target: TargetState, subject: str) -> Finding:
-    found = drift(state.latencies_ms(target.id, BASELINE + RECENT))
+    found = worst_drift(state.latencies_ms(target.id, BASELINE + RECENT))
     if found is None or target.failures:
         return Finding("slower", subject, None, "")
     now = f"{found.recent_ms:.1f} ms (median of the last {RECENT})"

@@ -7,8 +7,9 @@ outliers do not move. What stays slow becomes the baseline in time, and is told 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
+from operator import attrgetter
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -44,8 +45,21 @@ class Drift(NamedTuple):
         return self.score < _BACK
 
 
+def worst_drift(latencies_ms: Iterable[tuple[bool, float]]) -> Drift | None:
+    """Judge latencies of two kinds, oldest first, each kind for itself; give what left furthest.
+
+    So a target that answers with a whole body again is not slower for that, and one whose whole
+    replies are slow is not well again for a 304 between.
+    """
+    kinds: dict[bool, list[float]] = {False: [], True: []}
+    for is_304, each in latencies_ms:
+        kinds[is_304].append(each)
+    found = filter(None, map(drift, kinds.values()))
+    return max(found, key=attrgetter("score"), default=None)
+
+
 def drift(latencies_ms: Sequence[float]) -> Drift | None:
-    """Judge latencies, oldest first; None where there are too few to tell."""
+    """Judge latencies of one kind, oldest first; None where there are too few to tell."""
     recent, before = latencies_ms[-RECENT:], latencies_ms[:-RECENT][-BASELINE:]
     if len(before) < LEAST:
         return None

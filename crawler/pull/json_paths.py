@@ -62,7 +62,7 @@ def _without(value: Any, steps: tuple[Step, ...]) -> Any:  # noqa: ANN401
         return _without_members(value, value if step is None else {step}, rest)
     if isinstance(value, list) and not isinstance(step, str):
         count = len(value)
-        chosen = [at for at in range(count) if step in (None, at, at - count)]
+        chosen = range(count) if step is None else {step if step >= 0 else step + count}
         return _without_elements(value, chosen, rest)
     return value
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crawler.pull.baseline import BASELINE, RECENT, Drift, drift, p95
+from crawler.pull.baseline import BASELINE, RECENT, Drift, p95, worst_drift
 from crawler.pull.job import PullJob
 from crawler.pull.latest import latest_path
 from crawler.pull.state import RunState, State, TargetState, Version, state_files
@@ -160,7 +160,8 @@ def view_of(
 
 def _target(state: State, folder: Path, target: TargetState) -> TargetView:
     newest = state.outcomes(target.id, 1)
-    times = state.latencies_ms(target.id, BASELINE + max(RECENT, _P95_OF))
+    latencies = state.latencies_ms(target.id, BASELINE + max(RECENT, _P95_OF))
+    times = tuple(each for _, each in latencies)
     versions = state.rows("SELECT count(*) FROM version WHERE target = ?", target.id)
     latest = latest_path(folder, target)
     return TargetView(
@@ -178,7 +179,7 @@ def _target(state: State, folder: Path, target: TargetState) -> TargetView:
         latencies_ms=times[-_SHOWN:],
         p95_ms=p95(times[-_P95_OF:]),
         baseline_p95_ms=p95(times[:-_P95_OF][-BASELINE:]),
-        drift=drift(times),
+        drift=worst_drift(latencies),
         versions=versions[0][0],
         cursor=target.cursor,
     )

@@ -251,20 +251,18 @@ class State:
         )
         return [Outcome(*row) for row in reversed(found)]
 
-    def latencies_ms(self, target: int, most: int) -> tuple[float, ...]:
-        """Give a target's latencies, oldest first: of its newest successes of one kind.
+    def latencies_ms(self, target: int, most: int) -> list[tuple[bool, float]]:
+        """Give the latencies of the successes among a target's newest outcomes, oldest first.
 
-        A 304 and a whole reply are not to be held against each other; the newest success says
-        which.
+        Each comes with whether it was a 304: these are not to be held against whole replies.
         """
         found = self.rows(
-            "SELECT elapsed_ms FROM outcome WHERE target = ?1 AND outcome <> 'failed' "
-            "AND (status = 304) IS (SELECT status = 304 FROM outcome WHERE target = ?1 "
-            "AND outcome <> 'failed' ORDER BY rowid DESC LIMIT 1) ORDER BY rowid DESC LIMIT ?2",
+            "SELECT status IS 304, CASE outcome WHEN 'failed' THEN NULL ELSE elapsed_ms END "
+            "FROM outcome WHERE target = ? ORDER BY rowid DESC LIMIT ?",
             target,
             most,
         )
-        return tuple(each for (each,) in reversed(found))
+        return [(bool(is_304), each) for is_304, each in reversed(found) if each is not None]
 
     def versions(self, *, target: int | None = None, most: int = -1) -> list[Version]:
         """Give the newest versions, of one target or of all, newest first."""

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -212,6 +213,33 @@ def test_last_success_waits_for_all_pages(site: Site, tmp_path: Path) -> None:
     asked = [each.path for each in site.asked if "from=" in each.path]
     assert asked[:2] == ["/a?from=0", "/a?from=0"]
     assert asked[2] != "/a?from=0"
+
+
+def test_last_success_waits_for_pages_of_a_pull_that_was_killed(site: Site, tmp_path: Path) -> None:
+    """What was recorded is taken up; what was not is asked for from where it was."""
+    paging = '[replies]\npaginate = "json:next"\n[retries]\nretries = 0\n'
+    job = _job(tmp_path, site, paging, "/a?from={last_success:%s}")
+    answered = threading.Event()
+
+    def page(query: dict[str, list[str]], _: Any) -> Reply:
+        if "page" not in query:
+            return Reply({"n": 1, "next": f"{site.url}/a?page=2"})
+        answered.wait(20)
+        return Reply({"n": 2})
+
+    site.pages["/a"] = page  # type: ignore[assignment]
+    pull = subprocess.Popen(command("pull", job.path), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while len(site.asked) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # the first page's record is written
+    pull.kill()
+    pull.wait()
+    answered.set()
+    assert crawl("pull", "--wait", job.path).returncode == 0
+    asked = [each.path for each in site.asked if "from=" in each.path]
+    assert asked == ["/a?from=0", "/a?from=0"]
+    assert job.state("SELECT count(*) FROM run WHERE cut") == [(1,)]
 
 
 def test_304s_and_whole_replies_have_baselines_of_their_own(site: Site, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Commit:
         self._cursors = None if job.cursor is None else Cursors(job.cursor)
         self._counts = dict.fromkeys((CHANGED, UNCHANGED, FAILED), 0)
         self._touched: list[TargetState] = []
+        self._cut = False
         self._failed = 0
         self._dropped = state.dropped()
 
@@ -90,7 +91,7 @@ class Commit:
         ``cut`` tells one that may not have come to all of its targets; ``whole`` whether these were
         all of the job's.
         """
-        run = recorded.run
+        run, self._cut = recorded.run, cut
         if self._state.has_run(run):
             self._follow(recorded)
             return None
@@ -259,7 +260,8 @@ class Commit:
             return
         self._failed += group.failed
         first = self._state.target(group.key)
-        if group.failed and first is not None:  # what later pages hold is to be asked for again
+        lacks_pages = group.failed or (self._cut and not group.whole)
+        if lacks_pages and first is not None:  # what they hold is to be asked for again
             first = first._replace(succeeded_at=group.succeeded_at)
             self._state.set_target(first)
         if self._cursors is not None and first is not None:

@@ -128,7 +128,7 @@ def test_changes_before_the_rule_are_no_news(site: Site, tmp_path: Path) -> None
     assert _alerts(tmp_path) == []
 
 
-@pytest.mark.parametrize("receiver", ["ops@", "<", ",", "a@[1"])
+@pytest.mark.parametrize("receiver", ["ops@", "<", ",", "a@[1", "a@b.org;c@d.org", "nobody there"])
 def test_what_is_no_address_is_said_before_it_is_needed(receiver: str) -> None:
     """Not by a crash when the first alert is to be sent."""
     plan = AlertPlan(smtp="smtp://127.0.0.1", sender="a@example.org", receivers=(receiver,))
@@ -341,9 +341,12 @@ def test_a_file_beside_it_that_is_the_same_job_is_told(
     assert "same name" not in capsys.readouterr().err
     (tmp_path / "copy.toml").write_text('name = "job"\n' + job.path.read_text())
     (tmp_path / "rubbish.toml").write_text("= 3")
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "link.toml").symlink_to(job.path)
     assert job.pull() == 0
     said = capsys.readouterr().err
     assert "copy.toml and" in said
+    assert "link.toml" not in said
     assert "have the same name; change one, or pull one of them only" in said
 
 

@@ -15,7 +15,7 @@ from crawler.pull.looping import check_apart
 def twins_of(job: PullJob) -> Iterator[str]:
     """Yield a warning for each other job file of the same folder that has a job's name or place."""
     for path in sorted(job.path.parent.glob("*.toml")):
-        if path.name == job.path.name:
+        if not path.is_file() or path.samefile(job.path):
             continue
         with contextlib.suppress(CrawlError):  # it is no job, or wrong: another's business
             twin = job_of(read_job_file(path, known_keys()))

@@ -266,7 +266,8 @@ def _addressed(plan: AlertPlan) -> EmailMessage:
     mail = EmailMessage()
     try:
         mail["From"], mail["To"] = plan.sender or "", ", ".join(plan.receivers)
-        ours = [*mail["From"].addresses, *mail["To"].addresses]
+        told = mail["From"], mail["To"]
+        ours = [] if any(each.defects for each in told) else [a for t in told for a in t.addresses]
     except (IndexError, AttributeError, ValueError):  # how email's parser says that it is none
         ours = []
     if len(ours) <= len(plan.receivers) or not all(each.username for each in ours):

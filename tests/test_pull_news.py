@@ -136,6 +136,34 @@ def test_what_is_no_address_is_said_before_it_is_needed(receiver: str) -> None:
         check_channels(plan)
 
 
+@pytest.mark.parametrize("receiver", ["root", "Ops at night <o@x.org>", "a@b.org, c@d.org"])
+def test_addresses_of_any_kind_are_taken(receiver: str) -> None:
+    """Of this machine, with a name, and several in one text."""
+    check_channels(
+        AlertPlan(smtp="smtp://127.0.0.1", sender='"Crawl, Inc." <a@b>', receivers=(receiver,))
+    )
+
+
+def test_a_change_of_a_pull_that_was_killed_is_told_though_only_one_is_kept(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is news is not thrown away before it is told."""
+    store = "[store]\nkeep-versions = 1\n"
+    job = _job(tmp_path, site, store + _alerting(tmp_path, "changes = true"))
+    for number in (1, 2, 3):
+        site.page("/a", Reply({"n": number}))
+        with monkeypatch.context() as killed:
+            if number == 2:
+                killed.setattr("crawler.cli.pull.note", lambda *_, **__: 1 / 0)
+                with contextlib.suppress(ZeroDivisionError):
+                    job.pull()
+            else:
+                job.pull()
+    assert len(_alerts(tmp_path)) == 2
+    job.pull()
+    assert len(_alerts(tmp_path)) == 2
+
+
 # -- data that stays
 
 

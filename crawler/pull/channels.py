@@ -267,14 +267,20 @@ def _addressed(plan: AlertPlan) -> EmailMessage:
     try:
         mail["From"], mail["To"] = plan.sender or "", ", ".join(plan.receivers)
         told = mail["From"], mail["To"]
-        ours = [] if any(each.defects for each in told) else [a for t in told for a in t.addresses]
+        faults = [str(fault) for header in told for fault in header.defects]
+        ours = [address.username for header in told for address in header.addresses]
     except (IndexError, AttributeError, ValueError):  # how email's parser says that it is none
-        ours = []
-    if len(ours) <= len(plan.receivers) or not all(each.username for each in ours):
+        faults, ours = [], []
+    no_address = [fault for fault in faults if "invalid address" in fault]
+    if no_address or len(ours) <= len(plan.receivers) or not all(map(_is_one_word, ours)):
         raise UsageError(
             "[alerts] from, to: give addresses, as ops@example.org; one of them is none"
         )
     return mail
+
+
+def _is_one_word(name: str) -> bool:
+    return len(name.split()) == 1
 
 
 def _message(alert: Alert, plan: AlertPlan) -> EmailMessage:

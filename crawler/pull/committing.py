@@ -293,6 +293,8 @@ class Commit:
         for target in self._touched:
             self._state.forget_outcomes(target.id, OUTCOMES_KEPT)
             for version in self._state.versions(target=target.id)[keep:] if keep else ():
+                if version.news:  # a pull was killed before it told of it: this one does
+                    continue
                 self._state.forget_version(version)
                 folder = self._workshop.folder
                 for place in filter(None, (version.place, version.diff)):

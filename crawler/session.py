@@ -72,7 +72,7 @@ def held_by(session: requests.Session, settings: Settings) -> Held:
         cookies=tuple((c.name, c.value or "") for c in session.cookies if _goes_everywhere(c)),
         headers=headers,
         credentials=_credentials(session),
-        dropped=frozenset(dropped - {name.lower() for name, _ in settings.headers}),
+        dropped=frozenset(dropped),
         proxies=_proxies(session),
         verify=session.verify if isinstance(session.verify, bool | str) else True,
         trusts_environment=session.trust_env,

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from crawler.cli.job_options import known_keys
+from crawler.errors import LogError, UsageError
 from crawler.log import read_log
 from crawler.pull.alerting import findings, note
 from crawler.pull.channels import check_channels
@@ -132,7 +133,7 @@ def test_changes_before_the_rule_are_no_news(site: Site, tmp_path: Path) -> None
 def test_what_is_no_address_is_said_before_it_is_needed(receiver: str) -> None:
     """Not by a crash when the first alert is to be sent."""
     plan = AlertPlan(smtp="smtp://127.0.0.1", sender="a@example.org", receivers=(receiver,))
-    with pytest.raises(Exception, match=r"\[alerts\] from, to: give addresses"):
+    with pytest.raises(UsageError, match=r"\[alerts\] from, to: give addresses"):
         check_channels(plan)
 
 
@@ -416,5 +417,5 @@ def test_a_log_that_was_put_aside_is_read(site: Site, tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(log.read_bytes()))
     assert list(read_log(packed)) == list(read_log(log))
     packed.write_bytes(packed.read_bytes()[:-12])
-    with pytest.raises(Exception, match="no whole gzip file"):
+    with pytest.raises(LogError, match="no whole gzip file"):
         list(read_log(packed))

@@ -20,7 +20,7 @@ from crawler.expectations import Expectations
 from crawler.profile import Profile, with_params
 from crawler.record import ErrorClass, Record, Target
 from crawler.retry import RETRIED_STATUSES, Attempt
-from crawler.settings import Settings, check_request
+from crawler.settings import METHODS, Settings, check_request
 from crawler.urls import InvalidUrl, WireUrl, is_ordinary, join, mask, wire_url
 
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
@@ -101,8 +101,8 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
     """Make the request of attempt ``number``; for a URL that is none, give its record instead."""
     settings, profile = plan.settings, plan.profile
     method = target.method or settings.method
-    own = target.headers is not None or target.method is not None
-    if not own and plan.cookies_for is None and is_ordinary(target.url):
+    usual = target.headers is None and (target.method is None or method in METHODS)
+    if usual and plan.cookies_for is None and is_ordinary(target.url):
         body = settings.body if target.body is None else target.body
         url = with_params(target.url, profile.params) if profile.params else target.url
         request = Request(url, method, profile.headers, body, settings.timeout_s)
@@ -111,7 +111,7 @@ def begin(plan: Plan, target: Target, number: int) -> Begun | Record:
 
 
 def _begin_specially(plan: Plan, target: Target, method: str, number: int) -> Begun | Record:
-    """Begin where a URL is to be made ready, or a target has a request of its own."""
+    """Begin where a URL is to be made ready, or a target has headers or an odd method."""
     settings, profile = plan.settings, plan.profile
     try:
         wire = wire_url(target.url)
@@ -262,53 +262,21 @@ def conclude(plan: Plan, begun: Begun, reply: Reply, final_url: str | None = Non
     """Make the record of an attempt that ended with ``reply``."""
     target, number, picked_s, shown, request = begun
     (
-        status,
-        error,
-        detail,
-        started_s,
-        elapsed_us,
-        dns_us,
-        connect_us,
-        tls_us,
-        wait_us,
-        receive_us,
-        size,
-        _,
-        _,
-        http_version,
-        remote,
-        reused,
-        *_,
-    ) = reply
+        status, error, detail, started_s, elapsed_us, dns_us, connect_us, tls_us, wait_us,
+        receive_us, size, _, _, http_version, remote, reused, *_,
+    ) = reply  # fmt: skip
     if error is None and status is not None and (status >= 400 or plan.settings.expect):
         error, detail = _verdict(plan.settings.expect, status, reply)
     elif error == "too_large":
         size = plan.settings.max_body_bytes  # however large the pieces were that an engine saw
     due_s = picked_s if target.due is None or number > 1 else target.due
+    lag_us = int((started_s - due_s) * 1_000_000)
     return Record(
-        plan.run,
-        target.seq,
-        shown,
-        request.method,
-        status,
-        error,
-        detail,
-        _CLOCK.text(started_s),
-        elapsed_us / 1000,
-        dns_us / 1000,
-        connect_us / 1000,
-        tls_us / 1000,
-        wait_us / 1000,
-        receive_us / 1000,
-        int((started_s - due_s) * 1_000_000) / 1000,
-        size,
-        number,
-        final_url or shown,
-        http_version,
-        remote,
-        reused,
-        target.fields,
-    )
+        plan.run, target.seq, shown, request.method, status, error, detail,
+        _CLOCK.text(started_s), elapsed_us / 1000, dns_us / 1000, connect_us / 1000,
+        tls_us / 1000, wait_us / 1000, receive_us / 1000, lag_us / 1000, size, number,
+        final_url or shown, http_version, remote, reused, target.fields,
+    )  # fmt: skip
 
 
 _NOT_MODIFIED: Final = 304

@@ -179,6 +179,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
+METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+)
+"""Those of RFC 9110, section 9.3, and of RFC 5789."""
+
+
 def check_request(
     where: str, method: str | None, headers: Iterable[tuple[str, str]] | None
 ) -> None:

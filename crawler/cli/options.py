@@ -21,7 +21,7 @@ from crawler.cli.values import MaxErrors
 from crawler.errors import UsageError
 from crawler.row_requests import RowRequests
 from crawler.selection import Selection
-from crawler.settings import EngineName, Fsync, HttpVersion, Settings
+from crawler.settings import METHODS, EngineName, Fsync, HttpVersion, Settings
 
 SummaryFormat = Literal["text", "json", "csv", "none"]
 
@@ -31,7 +31,6 @@ DEFAULT_OUT: Final = "record.log"
 GROUPINGS: Final = ("endpoint", "host", "path", "url", "status")
 """What ``--group-by`` knows beside the columns of the list."""
 
-_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -234,7 +233,7 @@ def _method(given: str | None, *, has_body: bool) -> str:
     """Choose as curl does: POST with a body. Methods heed case, but ``-X post`` means POST."""
     if given is None:
         return "POST" if has_body else "GET"
-    return given.upper() if given.upper() in _METHODS else given
+    return given.upper() if given.upper() in METHODS else given
 
 
 def _body(params: RequestParams) -> bytes | None:

@@ -18,6 +18,7 @@ from crawler.pull.schema import APPLICATION_ID, MIGRATIONS
 
 _BUSY_S: Final = 30.0
 _UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_AGAIN_S: Final = 0.01
 _LOOKS: Final = 10
 _QUIET_S: Final = 0.1
 _PRIMARY: Final = 0xFF
@@ -33,10 +34,23 @@ def open_state(path: Path) -> sqlite3.Connection:
     with translated(path), _closed_on_error(_connect(path)) as connection:
         _check_ours(connection, path)
         _check_whole(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _go_over_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection)
         return connection
+
+
+def _go_over_to_wal(connection: sqlite3.Connection) -> None:
+    """Have the file in WAL mode; SQLite waits for nobody here, lest two wait for each other."""
+    until_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+        time.sleep(_AGAIN_S)
 
 
 def look_at_state(path: Path) -> sqlite3.Connection | None:
